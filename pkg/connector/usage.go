@@ -1,0 +1,76 @@
+package connector
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Usage counts what pulling cost at the vendor.
+type Usage struct {
+	// Requests sent, retries included, token requests not.
+	Requests int64 `json:"requests"`
+	// Retries is how many of the requests repeated an earlier one.
+	Retries int64 `json:"retries"`
+	// Bytes of response bodies read, before decompression where the client can
+	// tell.
+	Bytes int64 `json:"bytes"`
+	// Waited is the time spent waiting for a rate limit or a backoff.
+	Waited time.Duration `json:"waited"`
+	// TokensFetched counts token requests that were granted.
+	TokensFetched int64 `json:"tokens_fetched"`
+	// RenewedOn401 counts tokens that were renewed because the vendor answered
+	// 401 although they should have been good.
+	RenewedOn401 int64 `json:"renewed_on_401"`
+}
+
+// Add returns the sum of both.
+func (u Usage) Add(v Usage) Usage {
+	return Usage{
+		u.Requests + v.Requests, u.Retries + v.Retries, u.Bytes + v.Bytes, u.Waited + v.Waited,
+		u.TokensFetched + v.TokensFetched, u.RenewedOn401 + v.RenewedOn401,
+	}
+}
+
+// Sub returns what u counts beyond v.
+func (u Usage) Sub(v Usage) Usage {
+	return Usage{
+		u.Requests - v.Requests, u.Retries - v.Retries, u.Bytes - v.Bytes, u.Waited - v.Waited,
+		u.TokensFetched - v.TokensFetched, u.RenewedOn401 - v.RenewedOn401,
+	}
+}
+
+// A UsageRecorder sums usage. It is safe for concurrent use.
+type UsageRecorder struct {
+	mu    sync.Mutex
+	total Usage
+}
+
+// Add adds to the sum.
+func (r *UsageRecorder) Add(u Usage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total = r.total.Add(u)
+}
+
+// Total returns the sum so far.
+func (r *UsageRecorder) Total() Usage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total
+}
+
+type usageKey struct{}
+
+// WithUsage returns a context in which RecordUsage adds to r. The host sets it
+// for each Pull, so that each slice knows its own cost.
+func WithUsage(ctx context.Context, r *UsageRecorder) context.Context {
+	return context.WithValue(ctx, usageKey{}, r)
+}
+
+// RecordUsage adds u to the recorder of ctx, if it has one.
+func RecordUsage(ctx context.Context, u Usage) {
+	if r, ok := ctx.Value(usageKey{}).(*UsageRecorder); ok {
+		r.Add(u)
+	}
+}
