@@ -1,0 +1,353 @@
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Options of a server of one's own.
+type Options struct {
+	// Durable makes the server wait for the disk, as servers in earnest do.
+	// Without it data survives the server's death, but not the machine's.
+	Durable bool
+	// Loopback makes the server listen on a TCP port of 127.0.0.1 too, where it
+	// asks for passwords; the socket asks for none.
+	Loopback bool
+	// FileSize, if not 0, is how large a file of the server can get, in bytes.
+	// It is the full disk that needs no privilege. Up to PostgreSQL 15 the error's
+	// code is that of a full disk too if the size is no multiple of 8 KiB; later
+	// ones know none for it. The server needs 16 MiB for its log.
+	FileSize int64
+	// Settings are server settings such as max_connections.
+	Settings map[string]string
+}
+
+// Password is the password of the superuser winch, for [Server.LoopbackURL].
+const Password = "winch-test-password"
+
+const (
+	startTimeout = 60 * time.Second
+	pollInterval = 5 * time.Millisecond
+)
+
+// A Server is a PostgreSQL server that this process started. It is not safe for
+// concurrent use.
+type Server struct {
+	options  Options
+	programs programs
+	dir      string // holds data, log and socket
+	port     string
+	process  *exec.Cmd
+	dismiss  func() // ends the watcher without ending the server
+}
+
+// Start starts a server for one test and stops it at the test's end.
+func Start(t testing.TB, o Options) *Server {
+	t.Helper()
+	s, err := start(o)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(s.stop)
+	return s
+}
+
+// URL returns the address of the database postgres, through the server's Unix
+// socket.
+func (s *Server) URL() string {
+	return "postgres:///postgres?" + url.Values{"host": {s.dir}, "port": {s.port}, "user": {"winch"}}.Encode()
+}
+
+// LoopbackURL returns the address of the database postgres through TCP, with the
+// password. It needs Options.Loopback.
+func (s *Server) LoopbackURL() string {
+	return "postgres://winch:" + Password + "@" + net.JoinHostPort("127.0.0.1", s.port) + "/postgres"
+}
+
+// Log returns what the server has logged.
+func (s *Server) Log() string {
+	b, err := os.ReadFile(s.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// Kill ends the server and all its processes with SIGKILL, as a power cut would.
+// The data directory stays.
+func (s *Server) Kill(t testing.TB) {
+	t.Helper()
+	if err := s.kill(); err != nil {
+		t.Fatalf("pgtest: kill: %v", err)
+	}
+}
+
+// Restart starts a server that was killed on the data it left.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	if err := s.launch(); err != nil {
+		t.Fatalf("pgtest: restart: %v", err)
+	}
+}
+
+func start(o Options) (*Server, error) {
+	programs, err := findPrograms()
+	if err != nil {
+		return nil, err
+	}
+	template, err := programs.template()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "winch-pg-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: o, programs: programs, dir: dir, port: "5432"}
+	if o.Loopback {
+		if s.port, err = freePort(); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	if err := programs.own(dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if out, err := exec.CommandContext(context.Background(), "cp", "-Rp", template, s.dataDir()).CombinedOutput(); err != nil {
+		return nil, errors.Join(fmt.Errorf("copy %s: %w: %s", template, err, bytes.TrimSpace(out)), os.RemoveAll(dir))
+	}
+	if err := s.launch(); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// freePort returns a port that was free a moment ago. A server that finds it
+// taken fails to start and says so.
+func freePort() (string, error) {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = listener.Close() }()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, err
+}
+
+func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
+func (s *Server) logFile() string { return filepath.Join(s.dir, "server.log") }
+
+func (s *Server) arguments() []string {
+	settings := map[string]string{
+		"listen_addresses":        "",
+		"unix_socket_directories": s.dir,
+		"port":                    s.port,
+		"timezone":                "UTC",
+	}
+	if s.options.Loopback {
+		settings["listen_addresses"] = "127.0.0.1"
+	}
+	if !s.options.Durable {
+		settings["fsync"] = "off"
+		settings["full_page_writes"] = "off"
+	}
+	for name, value := range s.options.Settings {
+		settings[name] = value
+	}
+	arguments := []string{"-D", s.dataDir()}
+	for name, value := range settings {
+		arguments = append(arguments, "-c", name+"="+value)
+	}
+	return arguments
+}
+
+// launch starts the server and returns when it answers.
+func (s *Server) launch() error {
+	deadline := time.Now().Add(startTimeout)
+	for {
+		before := len(s.Log())
+		err := s.launchOnce(deadline)
+		if err == nil {
+			return nil
+		}
+		// Processes of a server that was just killed hold its memory until the
+		// kernel has cleared them away.
+		leftover := strings.Contains(s.Log()[before:], "shared memory block")
+		if err := s.kill(); err != nil {
+			return err
+		}
+		if !leftover || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(pollInterval)
+	}
+}
+
+func (s *Server) launchOnce(deadline time.Time) error {
+	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	offset, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	process := s.programs.command("postgres", s.arguments()...)
+	if s.options.FileSize > 0 {
+		// The shell counts in blocks of 512 bytes.
+		limited := []string{"/bin/sh", "-c", `ulimit -f "$1" && shift && exec "$@"`, "sh", strconv.FormatInt(s.options.FileSize/512, 10)}
+		process.Path, process.Args = limited[0], append(limited, process.Args...)
+	}
+	process.Dir = s.dir
+	process.Stdout, process.Stderr = log, log
+	if err := process.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", process.Path, err)
+	}
+	s.process = process
+	if s.dismiss, err = watch(process.Process.Pid, s.dir); err != nil {
+		return err
+	}
+	for {
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		conn, err := pgx.Connect(ctx, s.URL())
+		if err == nil {
+			err = conn.Close(ctx)
+		}
+		cancel()
+		if err == nil {
+			return nil
+		}
+		said := s.Log()[offset:]
+		if gaveUp(said) || time.Now().After(deadline) {
+			return fmt.Errorf("server does not start: %w; it said: %s", err, strings.TrimSpace(said))
+		}
+		time.Sleep(pollInterval)
+	}
+}
+
+// gaveUp reports whether the server's words tell of its end. "The database system
+// is starting up" and its like are meant for us, who ask too early.
+func gaveUp(log string) bool {
+	return strings.Count(log, "FATAL:  ") > strings.Count(log, "FATAL:  the database system is ")
+}
+
+// watch starts a process that ends the server and removes its directory when
+// this process ends, however it ends: the kernel then closes the pipe it reads.
+func watch(server int, dir string) (dismiss func(), err error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = read.Close() }()
+	// The server gets SIGQUIT: out at once, without a checkpoint. It waits all the
+	// same for a client that connected and says nothing, so it gets SIGKILL then.
+	watcher := exec.CommandContext(context.Background(), "/bin/sh", "-c", `read -r dismissed && exit
+kill -QUIT "$1"
+while kill -0 "$1" 2>/dev/null && [ $((tries += 1)) -lt 50 ]; do sleep 0.1; done
+kill -KILL "$1" 2>/dev/null
+rm -rf "$2"`, "sh", strconv.Itoa(server), dir)
+	watcher.Stdin = read
+	watcher.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is not for it
+	if err := watcher.Start(); err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	return func() {
+		_, _ = write.WriteString("dismissed\n")
+		_ = write.Close()
+		_ = watcher.Wait()
+	}, nil
+}
+
+// kill sends SIGKILL to the server and to its children. The server is stopped
+// first, so that it has no more.
+func (s *Server) kill() error {
+	if s.process == nil {
+		return nil
+	}
+	pid := s.process.Process.Pid
+	if err := s.process.Process.Signal(syscall.SIGSTOP); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	family, err := children(pid)
+	if err != nil {
+		return err
+	}
+	for _, child := range family {
+		if err := syscall.Kill(child, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+	}
+	if err := s.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	_ = s.process.Wait() // the error says that it was killed
+	s.process = nil
+	if s.dismiss != nil {
+		s.dismiss()
+		s.dismiss = nil
+	}
+	return nil
+}
+
+// stop ends the server and removes its directory. What cannot be removed is left
+// to the system's own cleaning of temporary files.
+func (s *Server) stop() {
+	_ = s.kill()
+	_ = os.RemoveAll(s.dir)
+}
+
+// children returns the process ids of the children of a process.
+func children(parent int) ([]int, error) {
+	out, err := processTable()
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for line := range strings.Lines(out) {
+		var pid, ppid int
+		if n, _ := fmt.Sscan(line, &pid, &ppid); n == 2 && ppid == parent {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// processTable returns a line "pid ppid" for each process: from /proc where there
+// is one, since small images lack ps.
+func processTable() (string, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		out, err := exec.CommandContext(context.Background(), "ps", "-A", "-o", "pid=,ppid=").Output()
+		return string(out), err
+	}
+	var table strings.Builder
+	for _, file := range stats {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// pid (name) state ppid ...; the name may contain anything, so look from
+		// the last parenthesis: proc(5).
+		after := b[bytes.LastIndexByte(b, ')')+1:]
+		if fields := bytes.Fields(after); len(fields) > 1 {
+			fmt.Fprintf(&table, "%s %s\n", filepath.Base(filepath.Dir(file)), fields[1])
+		}
+	}
+	return table.String(), nil
+}

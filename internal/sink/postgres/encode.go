@@ -1,0 +1,180 @@
+package postgres
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/winchdata/winch/internal/record"
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// The binary format of COPY and of each type is described in the PostgreSQL
+// manual (COPY, "Binary Format") and, for the types, in their *_recv functions.
+
+var (
+	copyHeader  = append([]byte("PGCOPY\n\xff\r\n\x00"), 0, 0, 0, 0, 0, 0, 0, 0)
+	copyTrailer = []byte{0xff, 0xff}
+)
+
+const (
+	null         = math.MaxUint32 // the length -1
+	jsonbVersion = 1
+
+	// PostgreSQL counts from 2000-01-01, records from 1970-01-01.
+	epochDays   = 10957
+	epochMicros = epochDays * 86_400_000_000
+
+	// What date and timestamptz hold: from 4714-11-24 BC to 5874897-12-31, and
+	// to 294276-12-31 (datetype.h, timestamp.h), as days and microseconds from
+	// 2000-01-01.
+	minDate, maxDate           = -2451545, 2145031948
+	minTimestamp, maxTimestamp = -211813488000000000, 9223371331200000000 - 1
+
+	// What a numeric holds: digits before and after its point.
+	maxIntegerDigits  = 131072
+	maxFractionDigits = 16383
+)
+
+// appendRow appends a row of the staging table to a COPY: the declared columns,
+// _extra, _winch_hash, and _winch_again, null if it is 0.
+func appendRow(dst []byte, columns []connector.Column, row *record.Row, again int64) ([]byte, error) {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(columns)+3))
+	for i := range columns {
+		v := &row.Values[i]
+		if v.Null {
+			dst = binary.BigEndian.AppendUint32(dst, null)
+			continue
+		}
+		switch columns[i].Type {
+		case connector.TypeText:
+			dst = appendBytes(dst, v.Bytes)
+		case connector.TypeJSON:
+			// jsonb_recv wants its version before the text.
+			dst = binary.BigEndian.AppendUint32(dst, uint32(len(v.Bytes)+1))
+			dst = append(append(dst, jsonbVersion), v.Bytes...)
+		case connector.TypeBigint:
+			dst = appendInt64(dst, v.Int)
+		case connector.TypeDouble:
+			dst = appendInt64(dst, int64(math.Float64bits(v.Float)))
+		case connector.TypeBoolean:
+			dst = append(dst, 0, 0, 0, 1, byte(v.Int))
+		case connector.TypeDate:
+			day := v.Int - epochDays
+			if v.Int < minDate+epochDays || day > maxDate {
+				return dst, outOfRange(columns[i], "a date from 4714 BC to 5874897 AD", strconv.FormatInt(v.Int, 10)+" days from 1970")
+			}
+			dst = append(dst, 0, 0, 0, 4)
+			dst = binary.BigEndian.AppendUint32(dst, uint32(int32(day)))
+		case connector.TypeTimestamp:
+			if v.Int < minTimestamp+epochMicros || v.Int-epochMicros > maxTimestamp {
+				return dst, outOfRange(columns[i], "a time from 4714 BC to 294276 AD", strconv.FormatInt(v.Int, 10)+" microseconds from 1970")
+			}
+			dst = appendInt64(dst, v.Int-epochMicros)
+		case connector.TypeNumeric:
+			var ok bool
+			if dst, ok = appendNumeric(dst, v.Bytes); !ok {
+				return dst, outOfRange(columns[i],
+					fmt.Sprintf("a numeric of at most %d digits before its point and %d after", maxIntegerDigits, maxFractionDigits), string(v.Bytes))
+			}
+		}
+	}
+	if row.Extra == nil {
+		dst = binary.BigEndian.AppendUint32(dst, null)
+	} else {
+		dst = appendBytes(dst, row.Extra)
+	}
+	dst = appendBytes(dst, row.Hash[:])
+	if again == 0 {
+		return binary.BigEndian.AppendUint32(dst, null), nil
+	}
+	return appendInt64(dst, again), nil
+}
+
+func outOfRange(c connector.Column, want, got string) error {
+	if len(got) > 40 {
+		got = got[:40]
+	}
+	if c.Personal {
+		got = "a value out of range"
+	}
+	return &record.Error{Column: c.Name, Want: want, Got: got}
+}
+
+func appendBytes(dst, value []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
+	return append(dst, value...)
+}
+
+func appendInt64(dst []byte, value int64) []byte {
+	dst = append(dst, 0, 0, 0, 8)
+	return binary.BigEndian.AppendUint64(dst, uint64(value))
+}
+
+// appendNumeric appends a decimal literal such as -12.50 exactly, its length
+// before it: a header of four 16-bit words (count of digits, weight of the first,
+// sign, digits after the point) and the digits to the base 10000, aligned at the
+// point. It reports false for a literal that no numeric can hold.
+func appendNumeric(dst, literal []byte) (_ []byte, ok bool) {
+	sign := uint16(0)
+	switch {
+	case len(literal) > 0 && literal[0] == '-':
+		sign, literal = 0x4000, literal[1:]
+	case len(literal) > 0 && literal[0] == '+':
+		literal = literal[1:]
+	}
+	integer, fraction, _ := bytes.Cut(literal, []byte{'.'})
+	integer = bytes.TrimLeft(integer, "0")
+	if len(integer) > maxIntegerDigits || len(fraction) > maxFractionDigits {
+		return dst, false
+	}
+	start := len(dst)
+	dst = append(dst, make([]byte, 12)...) // length and header, known below
+	groups := (len(integer) + 3) / 4
+	weight, count, last := groups-1, 0, 0 // last: count up to the last group that is not 0
+	emit := func(group uint16) {
+		if group == 0 && count == 0 {
+			weight--
+			return
+		}
+		dst = binary.BigEndian.AppendUint16(dst, group)
+		if count++; group != 0 {
+			last = count
+		}
+	}
+	for head := len(integer) - 4*(groups-1); len(integer) > 0; head = 4 {
+		emit(base10000(integer[:head], 0))
+		integer = integer[head:]
+	}
+	scale := len(fraction)
+	for len(fraction) > 0 {
+		n := min(4, len(fraction))
+		emit(base10000(fraction[:n], 4-n))
+		fraction = fraction[n:]
+	}
+	dst = dst[:start+12+2*last]
+	if last == 0 {
+		weight, sign = 0, 0
+	}
+	header := dst[start:]
+	binary.BigEndian.PutUint32(header[0:], uint32(8+2*last))
+	binary.BigEndian.PutUint16(header[4:], uint16(last))
+	binary.BigEndian.PutUint16(header[6:], uint16(int16(weight)))
+	binary.BigEndian.PutUint16(header[8:], sign)
+	binary.BigEndian.PutUint16(header[10:], uint16(scale))
+	return dst, true
+}
+
+// base10000 is the number that the digits and as many zeros after them make.
+func base10000(digits []byte, zeros int) uint16 {
+	n := uint16(0)
+	for _, d := range digits {
+		n = 10*n + uint16(d-'0')
+	}
+	for range zeros {
+		n *= 10
+	}
+	return n
+}

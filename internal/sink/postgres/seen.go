@@ -1,0 +1,65 @@
+package postgres
+
+import "math/bits"
+
+// seen remembers keys by their hashes in bounded memory. It never forgets one;
+// sometimes it takes a new key for a known one. It is a blocked Bloom filter: a
+// key's bits lie in one cache line. When one filter holds its share of keys a
+// larger one follows, up to the last, which only gets less sharp.
+type seen struct {
+	filters []filter
+	room    int // keys that the last filter still takes at its sharpness
+}
+
+type block [8]uint64
+
+type filter []block
+
+// filterBits are the sizes of the filters: 64 KiB, 512 KiB, 4 MiB, 16 MiB. With
+// bitsPerKey bits for each key about one new key in 10^7 is taken for a known one,
+// up to 2.7 million keys; beyond that it is one in 1000 at eight million.
+var filterBits = [...]uint{19, 22, 25, 27}
+
+const bitsPerKey = 64
+
+// add remembers a key and reports whether it may have been there before.
+func (s *seen) add(hash uint64) (maybe bool) {
+	for _, f := range s.filters {
+		if f.has(hash) {
+			return true
+		}
+	}
+	if s.room == 0 && len(s.filters) < len(filterBits) {
+		size := filterBits[len(s.filters)]
+		s.filters = append(s.filters, make(filter, 1<<(size-9)))
+		s.room = 1 << size / bitsPerKey
+	}
+	s.room = max(0, s.room-1)
+	s.filters[len(s.filters)-1].set(hash)
+	return false
+}
+
+// at returns the hash's block and its eight bits there: one in each word.
+func (f filter) at(hash uint64) (*block, uint64) {
+	high, low := bits.Mul64(hash, 0x9E3779B97F4A7C15)
+	return &f[hash>>32%uint64(len(f))], high ^ low
+}
+
+func (f filter) set(hash uint64) {
+	b, mix := f.at(hash)
+	for i := range b {
+		b[i] |= 1 << (mix & 63)
+		mix >>= 6
+	}
+}
+
+func (f filter) has(hash uint64) bool {
+	b, mix := f.at(hash)
+	for i := range b {
+		if b[i]&(1<<(mix&63)) == 0 {
+			return false
+		}
+		mix >>= 6
+	}
+	return true
+}
