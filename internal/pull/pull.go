@@ -1,0 +1,273 @@
+// Package pull performs one run: it plans what is due of one source, reads those
+// slices through the source, and lands them in a sink. It owns the order of
+// commits, and the rules by which a failure stays where it happened.
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// A Session is an opened source together with the process that serves it.
+type Session struct {
+	Source connector.Source
+	// Alive reports whether the process still runs. When a slice fails and the
+	// process is gone, the next attempt opens a new session.
+	Alive func() bool
+	Close func() error
+}
+
+// A Job says what one run reads.
+type Job struct {
+	Source    string
+	Connector string
+	Trigger   string // what caused the run: pull, demo
+	// Open starts a session. It may be called again when a session's process has
+	// died.
+	Open func(ctx context.Context) (*Session, error)
+	// Select chooses the wanted streams among those that the source offers.
+	Select func([]connector.Stream) ([]ledger.Want, error)
+	// AsOf is the moment the run is planned for.
+	AsOf time.Time
+}
+
+// A Puller runs jobs. Its fields are set before the first Run.
+type Puller struct {
+	Sink sink.Sink
+	Log  *slog.Logger
+	// Slices is how many slices of one source are read at the same time;
+	// DefaultSlices if zero. The source's own limits hold beside it.
+	Slices int
+	// Backoff is the longest wait before a failed slice is tried the second time;
+	// DefaultBackoff if zero. It doubles with each attempt, up to thirtyfold.
+	Backoff time.Duration
+	// Observe is told what happens, from several goroutines; may be nil.
+	Observe func(Event)
+}
+
+// DefaultBackoff leaves a vendor time to recover from what most often is over
+// within seconds.
+const DefaultBackoff = time.Second
+
+// DefaultSlices is how many slices of one source are read at the same time. It
+// bounds memory: each holds two buffers of the sink.
+const DefaultSlices = 4
+
+// Run performs the job and records it. It returns what happened also beside an
+// error; the error is that of the run as a whole: what failed a slice or a stream
+// alone is in the result. A cancelled ctx ends the run as interrupted, with
+// everything committed that had been.
+func (p *Puller) Run(ctx context.Context, job Job) (Result, error) {
+	res := Result{Name: job.Source, Connector: job.Connector}
+	release, err := p.Sink.Lock(ctx, job.Source)
+	if err != nil {
+		res.fail(ctx, err)
+		return res, err
+	}
+	defer release()
+	id, err := p.Sink.StartRun(ctx, sink.Run{
+		Source: job.Source, Connector: job.Connector, Trigger: job.Trigger, StartedAt: time.Now(),
+	})
+	if err != nil {
+		res.fail(ctx, err)
+		return res, err
+	}
+	res.Run = id
+	r := &run{Puller: p, job: job, id: id, log: p.Log.With("run", id, "source", job.Source)}
+	r.log.InfoContext(ctx, "run started", "trigger", job.Trigger)
+	started := time.Now()
+	err = r.execute(ctx)
+	r.close()
+	r.fill(ctx, &res, err)
+
+	// I4: the outcome is recorded also when the run was cancelled.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if endErr := p.Sink.FinishRun(ctx, id, res.end(time.Now())); endErr != nil {
+		r.log.ErrorContext(ctx, "outcome of the run not recorded", "error", endErr)
+		if err == nil {
+			err = endErr
+			res.fail(ctx, err)
+		}
+	}
+	r.log.InfoContext(ctx, "run ended", "outcome", res.Status, "rows", res.Counts.Rows,
+		"requests", res.Usage.Requests, "seconds", time.Since(started).Seconds())
+	return res, err
+}
+
+// run is the state of one Run.
+type run struct {
+	*Puller
+	job Job
+	id  int64
+	log *slog.Logger
+
+	mu      sync.Mutex
+	session *Session
+	streams []*streamState
+
+	usage connector.UsageRecorder // what the source cost beside its slices
+}
+
+// streamState is what has happened to one stream so far.
+type streamState struct {
+	want ledger.Want
+
+	mu     sync.Mutex
+	result StreamResult
+	closed map[string]error // partitions that take no more slices, with the reason
+	first  time.Time        // of the first slice's start
+}
+
+func (r *run) execute(ctx context.Context) error {
+	opening := connector.WithUsage(ctx, &r.usage)
+	src, err := r.source(opening)
+	if err != nil {
+		return err
+	}
+	offered, err := src.Streams(opening)
+	if err != nil {
+		return err
+	}
+	for _, s := range offered {
+		if err := s.Validate(); err != nil {
+			return &connector.Error{
+				Kind: connector.KindConfig, Op: "connector " + r.job.Connector, Err: err,
+				Hint: "this is a defect of the connector: tell its author",
+			}
+		}
+	}
+	wants, err := r.job.Select(offered)
+	if err != nil {
+		return err
+	}
+	entries, err := r.Sink.Entries(ctx, r.job.Source)
+	if err != nil {
+		return err
+	}
+	var due []task
+	for _, want := range wants {
+		state := &streamState{want: want, closed: map[string]error{}}
+		state.result.Name = want.Stream.Name
+		r.streams = append(r.streams, state)
+		slices, err := r.prepare(opening, src, state, entries)
+		if err != nil {
+			if ctx.Err() != nil || stopsRun(err) {
+				return err
+			}
+			state.fail("", fmt.Errorf("%s/%s: %w", r.job.Source, want.Stream.Name, err))
+			continue
+		}
+		state.result.Due = len(slices)
+		r.observe(Event{Kind: Planned, Slice: ledger.Slice{Source: r.job.Source, Stream: want.Stream.Name}, Slices: len(slices)})
+		for _, d := range slices {
+			due = append(due, task{state, d})
+		}
+	}
+	return r.readAll(ctx, due)
+}
+
+// prepare makes the stream's table ready and plans its slices.
+func (r *run) prepare(ctx context.Context, src connector.Source, state *streamState, entries []ledger.Entry) ([]ledger.Due, error) {
+	if err := r.Sink.Prepare(ctx, r.job.Source, state.want.Stream); err != nil {
+		return nil, err
+	}
+	partitions, err := Partitions(ctx, src, state.want.Stream.Name)
+	if err != nil {
+		return nil, err
+	}
+	state.want.Partitions = partitions
+	return ledger.Plan(state.want, entries, r.job.AsOf), nil
+}
+
+// Partitions returns the partitions of a stream; none for a source that has no
+// partitions.
+func Partitions(ctx context.Context, src connector.Source, stream string) ([]string, error) {
+	p, ok := src.(connector.Partitioner)
+	if !ok {
+		return nil, nil
+	}
+	names, err := p.Partitions(ctx, stream)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, nil
+	}
+	return names, err
+}
+
+// A task is a due slice and the stream it belongs to.
+type task struct {
+	stream *streamState
+	due    ledger.Due
+}
+
+// readAll reads the tasks, some at a time, in their order. It returns an error
+// only for what stops the whole run.
+func (r *run) readAll(ctx context.Context, tasks []task) error {
+	limit := r.Slices
+	if limit == 0 {
+		limit = DefaultSlices
+	}
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(limit)
+	for _, t := range tasks {
+		if inner.Err() != nil {
+			break
+		}
+		group.Go(func() error { return r.readSlice(inner, t) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err() // cancelled before the last task was handed out
+}
+
+// source returns the session's source, opening a session if there is none whose
+// process lives.
+func (r *run) source(ctx context.Context) (connector.Source, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.session != nil {
+		if r.session.Alive() {
+			return r.session.Source, nil
+		}
+		r.closeSession()
+	}
+	session, err := r.job.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.session = session
+	return session.Source, nil
+}
+
+func (r *run) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closeSession()
+}
+
+func (r *run) closeSession() {
+	if r.session == nil {
+		return
+	}
+	if err := r.session.Close(); err != nil {
+		r.log.Warn("connector did not end well", "error", err)
+	}
+	r.session = nil
+}
+
+func (r *run) observe(e Event) {
+	if r.Observe != nil {
+		r.Observe(e)
+	}
+}

@@ -1,0 +1,262 @@
+package pull
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/record"
+	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// How often one slice is tried before it is marked as failed, by who is at fault.
+// The connector has sent each request several times already, so the vendor gets
+// one more chance, which a new process also gets. A wait that the vendor asked for
+// is no attempt, but the waits have a sum.
+const (
+	attemptsVendor  = 2
+	attemptsStore   = 4
+	longestWait     = 5 * time.Minute
+	growthOfBackoff = 30
+)
+
+// readSlice reads one slice until it is committed, given up, or the run ends. It
+// returns an error only for what stops the whole run.
+func (r *run) readSlice(ctx context.Context, t task) error {
+	slice := t.due.Slice
+	if t.stream.isClosed(slice.Partition) {
+		t.stream.skip()
+		return nil
+	}
+	r.observe(Event{Kind: Started, Slice: slice, Reason: t.due.Reason})
+	var (
+		usage  connector.Usage
+		waited time.Duration
+		cursor = t.due.Cursor
+	)
+	for attempt := 1; ; attempt++ {
+		a := sink.Attempt{
+			Run: r.id, Slice: slice, Stream: t.stream.want.Stream,
+			Resumed: len(cursor) > 0, StartedAt: time.Now(),
+		}
+		t.stream.start(a.StartedAt)
+		done, err := r.attempt(ctx, t, a, cursor)
+		usage = usage.Add(done.usage)
+		cursor = done.cursor
+		if err == nil {
+			t.stream.commit(done.counts, usage, time.Now())
+			r.observe(Event{Kind: Committed, Slice: slice, Counts: done.counts, Usage: usage})
+			return nil
+		}
+		if ctx.Err() != nil && connector.Cancelled(err) {
+			t.stream.interrupt(usage)
+			return ctx.Err()
+		}
+		err = fmt.Errorf("%s: %w", slice, err)
+		again, wait := r.next(err, attempt, waited)
+		if again {
+			waited += wait
+			r.log.WarnContext(ctx, "slice is tried again", "slice", slice.String(), "wait", wait.String(), "error", err)
+			r.observe(Event{Kind: Waiting, Slice: slice, Wait: wait, Err: err})
+			if sleep(ctx, wait) != nil {
+				t.stream.interrupt(usage)
+				return ctx.Err()
+			}
+			if connector.KindOf(err) == connector.KindRateLimited {
+				attempt--
+			}
+			continue
+		}
+		r.log.ErrorContext(ctx, "slice failed", "slice", slice.String(), "error", err, "hint", connector.HintOf(err))
+		r.observe(Event{Kind: Failed, Slice: slice, Err: err, Usage: usage})
+		t.stream.failSlice(slice.Partition, usage, err)
+		if failErr := r.Sink.Fail(context.WithoutCancel(ctx), a, usage, err); failErr != nil {
+			r.log.ErrorContext(ctx, "failure of the slice not recorded", "slice", slice.String(), "error", failErr)
+			if !stopsRun(err) {
+				return failErr
+			}
+		}
+		if stopsRun(err) {
+			return err
+		}
+		return nil
+	}
+}
+
+// attempted is what one attempt at a slice left behind.
+type attempted struct {
+	counts ledger.Counts
+	usage  connector.Usage
+	cursor connector.Cursor // of the last checkpoint that was committed
+}
+
+func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connector.Cursor) (done attempted, err error) {
+	done.cursor = cursor
+	recorder := &connector.UsageRecorder{}
+	ctx = connector.WithUsage(ctx, recorder)
+	defer func() { done.usage = recorder.Total() }()
+	src, err := r.source(ctx)
+	if err != nil {
+		return done, err
+	}
+	writer, err := r.Sink.Begin(ctx, a)
+	if err != nil {
+		return done, err
+	}
+	defer func() {
+		if closeErr := writer.Close(); closeErr != nil && err == nil {
+			err = closeErr
+		}
+	}()
+	out := &emitter{run: r, ctx: ctx, writer: writer, attempt: a, usage: recorder, cursor: cursor}
+	err = src.Pull(ctx, connector.Request{
+		Stream:    a.Slice.Stream,
+		Partition: a.Slice.Partition,
+		Window:    a.Slice.Window,
+		Cursor:    cursor,
+		Since:     t.stream.want.Since,
+		AsOf:      r.job.AsOf,
+	}, out)
+	done.cursor = out.cursor
+	if out.err != nil {
+		// What stopped the emitter is the cause, however the connector tells it (P3).
+		return done, out.err
+	}
+	if err != nil {
+		return done, err
+	}
+	// I1: rows, ledger row and cursor are one transaction.
+	done.counts, err = writer.Commit(ctx, recorder.Total())
+	return done, err
+}
+
+// emitter hands the records of one attempt to the sink.
+type emitter struct {
+	run      *run
+	ctx      context.Context
+	writer   sink.Writer
+	attempt  sink.Attempt
+	usage    *connector.UsageRecorder
+	cursor   connector.Cursor
+	records  int64
+	reported time.Time
+	err      error
+}
+
+// progressEvery is after how many records the clock is looked at for a progress
+// event, and progressPause how far apart the events are at least.
+const (
+	progressEvery = 256
+	progressPause = 100 * time.Millisecond
+)
+
+func (e *emitter) Record(raw []byte) error {
+	if e.err != nil {
+		return e.err
+	}
+	if err := e.writer.Record(raw); err != nil {
+		e.err = recordError(err)
+		return e.err
+	}
+	if e.records++; e.records%progressEvery == 0 {
+		e.progress()
+	}
+	return nil
+}
+
+func (e *emitter) Checkpoint(c connector.Cursor) error {
+	if e.err != nil {
+		return e.err
+	}
+	if e.attempt.Stream.Mode == connector.ModeSnapshot {
+		e.err = &connector.Error{Kind: connector.KindBadResponse, Op: "checkpoint", Err: errors.New("a snapshot stream has no checkpoints"), Hint: "this is a defect of the connector: tell its author"}
+		return e.err
+	}
+	if err := e.writer.Checkpoint(e.ctx, c, e.usage.Total()); err != nil {
+		e.err = err
+		return err
+	}
+	e.cursor = append(connector.Cursor(nil), c...)
+	e.progress()
+	return nil
+}
+
+func (e *emitter) progress() {
+	now := time.Now()
+	if now.Sub(e.reported) < progressPause {
+		return
+	}
+	e.reported = now
+	e.run.observe(Event{Kind: Progress, Slice: e.attempt.Slice, Records: e.records, Usage: e.usage.Total()})
+}
+
+// recordError gives a record that cannot become a row its kind.
+func recordError(err error) error {
+	var bad *record.Error
+	if !errors.As(err, &bad) {
+		return err
+	}
+	return &connector.Error{
+		Kind: connector.KindBadResponse, Err: err,
+		Hint: "the vendor sends something else than the stream declares; nothing of this slice was written",
+	}
+}
+
+// next decides whether a slice that failed is tried again, and after which wait.
+func (r *run) next(err error, attempt int, waited time.Duration) (again bool, wait time.Duration) {
+	var store *sink.Error
+	if errors.As(err, &store) {
+		return store.Retryable() && attempt < attemptsStore, r.backoff(attempt)
+	}
+	var bad *record.Error
+	if errors.As(err, &bad) {
+		return false, 0 // the same record would come again
+	}
+	switch connector.KindOf(err) {
+	case connector.KindRateLimited:
+		wait := max(connector.RetryAfterOf(err), r.backoff(attempt))
+		return waited+wait <= longestWait, wait
+	case connector.KindUnavailable, connector.KindUnknown, connector.KindBadResponse:
+		return attempt < attemptsVendor, r.backoff(attempt)
+	case connector.KindConfig, connector.KindAuth, connector.KindForbidden:
+		return false, 0
+	}
+	return false, 0
+}
+
+// stopsRun reports whether an error of one slice makes reading the others
+// pointless: the source is not configured right, or the sink is at fault.
+func stopsRun(err error) bool {
+	var store *sink.Error
+	if errors.As(err, &store) {
+		return store.Fault != sink.FaultSchema
+	}
+	switch connector.KindOf(err) {
+	case connector.KindConfig, connector.KindAuth:
+		return true
+	default:
+		return false
+	}
+}
+
+// backoff returns the wait after the given attempt: exponential with full jitter.
+func (r *run) backoff(attempt int) time.Duration {
+	first := cmp.Or(r.Backoff, DefaultBackoff)
+	return rand.N(min(first<<(attempt-1), growthOfBackoff*first))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
