@@ -1,0 +1,27 @@
+package kaisa
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/winchdata/winch/internal/sandbox"
+	"github.com/winchdata/winch/pkg/connector/connectortest"
+)
+
+func TestExam(t *testing.T) {
+	t.Parallel()
+	box := sandbox.New(sandbox.Options{Size: 6, Days: 20, AsOf: time.Date(2024, 3, 20, 15, 0, 0, 0, time.UTC)})
+	all := box.Sources("")
+	i := slices.IndexFunc(all, func(s sandbox.Source) bool { return s.Connector == "kaisa" })
+	settings := maps.Clone(all[i].Config)
+	settings["requests_per_second"] = 0
+	settings["page_size"] = 2
+	connectortest.Run(t, connectortest.Candidate{
+		Definition: Definition(),
+		Vendor:     box,
+		Settings:   settings,
+		AsOf:       box.AsOf(),
+	})
+}
