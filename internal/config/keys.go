@@ -1,0 +1,134 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// A form says what kind of value a key takes.
+type form int
+
+const (
+	formText     form = iota // one scalar, read as text
+	formFlag                 // true or false
+	formList                 // a list of text
+	formTable                // a table with the keys of key.keys
+	formNamed                // a table whose keys are names, each a table of key.keys
+	formTexts                // a table whose keys are names, each a text
+	formSettings             // a connector's own settings
+	formStreams              // a list of names, or as formNamed
+)
+
+// A key describes one key of winch.yaml. The table of keys drives the checks, the
+// names of environment variables and the JSON Schema for editors.
+type key struct {
+	name, about string
+	form        form
+	keys        []key
+	// choices are the values that a text may have; none: any.
+	choices []string
+	// pattern and example are for editors.
+	pattern, example string
+	// standard is the value of an absent key, for people.
+	standard string
+	// secret values may hold a password: they are never shown.
+	secret bool
+	// references may stand in the value.
+	references bool
+}
+
+const spanPattern = `^-?([0-9]+(mo|w|d|h|m|s))+$|^0$`
+
+var levels = []string{"debug", "info", "warn", "error"}
+
+var fileKeys = []key{
+	{name: "sink", about: "Where rows land.", form: formTable, keys: []key{
+		{
+			name: "url", secret: true, references: true, standard: DefaultSink, example: "${env:DATABASE_URL}",
+			about: "postgres://user:password@host:5432/database, or sqlite:PATH for the embedded store.",
+		},
+	}},
+	{name: "sources", about: "The configured accounts. The name of a source is the schema of its tables.", form: formNamed, keys: sourceKeys},
+	{name: "telemetry", about: "What Winch tells about itself.", form: formTable, keys: []key{
+		{name: "otlp_endpoint", about: "The URL that traces and metrics are sent to by OTLP over HTTP; none: they are not sent.", example: "http://localhost:4318", pattern: "^https?://"},
+	}},
+	{name: "plugins", about: "Connectors that are not bundled.", form: formTable, keys: []key{
+		{name: "directories", about: "The directories in which winch-connector-NAME executables are found. There is no other search path.", form: formList},
+		{name: "checksums", about: "The SHA-256 of each installed connector, by name, verified at each launch.", form: formTexts, pattern: "^[0-9a-fA-F]{64}$"},
+	}},
+	{name: "log", about: "Log lines, on standard error.", form: formTable, keys: []key{
+		{name: "level", about: "The least severe level that is logged.", choices: levels, standard: "warn"},
+		{name: "format", about: "How log lines are written.", choices: []string{"text", "json"}, standard: "text"},
+	}},
+}
+
+var sourceKeys = []key{
+	{name: "connector", about: "The connector that knows the vendor; winch connectors lists them.", pattern: "^[a-z][a-z0-9_]{0,62}$"},
+	{name: "config", about: "The connector's own settings; winch connectors NAME lists them.", form: formSettings, references: true},
+	{name: "enabled", about: "Whether the source is pulled when no source is named.", form: formFlag, standard: "true"},
+	{name: "schedule", about: "When the source is pulled: five cron fields, or six with seconds first, or @daily, @hourly, @every 6h.", example: "0 2 * * *"},
+	{name: "timezone", about: "The IANA time zone of schedule and since, and in which days begin.", standard: "UTC", example: "Europe/Stockholm"},
+	{name: "jitter", about: "Each scheduled pull is put off by a random time up to this.", pattern: spanPattern, standard: "0", example: "10m"},
+	{name: "overlap", about: "What happens to a tick while the pull before is still running.", choices: []string{string(OverlapSkip), string(OverlapQueue)}, standard: string(OverlapSkip)},
+	{name: "catch_up", about: "What happens to ticks that were missed while no agent was running.", choices: []string{string(CatchUpOnce), string(CatchUpAll), string(CatchUpNone)}, standard: string(CatchUpOnce)},
+	{name: "since", about: "The earliest moment to read: a date, or a time as RFC 3339.", example: "2025-01-01"},
+	{name: "streams", about: "The streams to pull, as a list of names or as a table with settings for each. The default is all that the connector does not mark as optional.", form: formStreams, keys: streamKeys},
+}
+
+var streamKeys = []key{
+	{name: "enabled", about: "Whether the stream is pulled.", form: formFlag, standard: "true"},
+	{name: "slice", about: "The length of the windows in which a window stream is read.", pattern: spanPattern, example: "1d"},
+	{name: "lookback", about: "How far behind now a window stays restatable and is read again.", pattern: spanPattern, example: "7d"},
+	{name: "lag", about: "How long after its end a window is not yet worth reading.", pattern: spanPattern, example: "1h"},
+	{name: "since", about: "The earliest moment to read of this stream, instead of the source's.", example: "2025-01-01"},
+}
+
+func find(keys []key, name string) (key, bool) {
+	for _, k := range keys {
+		if k.name == name {
+			return k, true
+		}
+	}
+	return key{}, false
+}
+
+func namesOf(keys []key) []string {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.name
+	}
+	return names
+}
+
+// elsewhere returns where a key that is unknown at one place belongs, written for
+// people, or "".
+func elsewhere(keys []key, at, name string) string {
+	for _, k := range keys {
+		place := strings.TrimPrefix(at+"."+k.name, ".")
+		if k.form == formNamed || k.form == formStreams {
+			place += ".NAME"
+		}
+		if _, ok := find(k.keys, name); ok {
+			return place
+		}
+		if deeper := elsewhere(k.keys, place, name); deeper != "" {
+			return deeper
+		}
+	}
+	return ""
+}
+
+// reservedName says why a source cannot have the name, whose schema would be the
+// agent's or PostgreSQL's own; "" if it can.
+func reservedName(name string) string {
+	switch {
+	case name == "winch":
+		return "the schema winch holds the agent's own tables"
+	case name == "public", name == "information_schema", strings.HasPrefix(name, "pg_"):
+		return "PostgreSQL uses the schema " + name + " itself"
+	case !connector.ValidName(name):
+		return "want lower case letters, digits and underscores, a letter first, at most 63"
+	}
+	return ""
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"time"
+
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// A Selected is a stream to pull, with the settings that hold for it: the
+// configuration's where it has them, the connector's otherwise.
+type Selected struct {
+	Stream               connector.Stream
+	Slice, Lookback, Lag connector.Span
+	// Since is the earliest moment wanted; zero if the configuration has none.
+	Since time.Time
+}
+
+// Select returns the streams to pull out of those that the source offers: those
+// that the configuration names, in its order, or else all that are not optional,
+// in the connector's. Streams and settings that do not fit what is offered are
+// returned as Problems, all at once.
+func (s *Source) Select(streams []connector.Stream) ([]Selected, error) {
+	if !s.named {
+		var all []Selected
+		for _, offered := range streams {
+			if !offered.Optional {
+				all = append(all, s.selected(offered, stream{}))
+			}
+		}
+		return all, nil
+	}
+	offered := map[string]connector.Stream{}
+	var names []string
+	for _, o := range streams {
+		offered[o.Name] = o
+		names = append(names, o.Name)
+	}
+	var selected []Selected
+	var problems Problems
+	for _, named := range s.streams {
+		o, ok := offered[named.name]
+		if !ok {
+			p := s.origins.of(named.at)
+			p.Key = path{"sources", s.Name, "streams"}.String()
+			p.Value, p.Message, p.Fix = shown(named.name), "the connector "+s.Connector+" has no such stream", didYouMean(named.name, names)
+			problems = append(problems, p)
+			continue
+		}
+		problems = append(problems, s.misfits(named, o)...)
+		if named.enabled {
+			selected = append(selected, s.selected(o, named))
+		}
+	}
+	if err := problems.err(); err != nil {
+		return nil, err
+	}
+	return selected, nil
+}
+
+// misfits are the settings that have no meaning for the stream's mode.
+func (s *Source) misfits(named stream, offered connector.Stream) Problems {
+	var problems Problems
+	for _, setting := range []struct {
+		key   string
+		given bool
+		means bool
+	}{
+		{"slice", named.slice != nil, offered.Mode == connector.ModeWindow},
+		{"lookback", named.lookback != nil, offered.Mode == connector.ModeWindow},
+		{"lag", named.lag != nil, offered.Mode == connector.ModeWindow},
+		{"since", named.since != nil, offered.Mode != connector.ModeSnapshot},
+	} {
+		if setting.given && !setting.means {
+			p := s.origins.of(named.at.key(setting.key))
+			p.Message, p.Fix = "has no meaning for a "+string(offered.Mode)+" stream", "remove it"
+			problems = append(problems, p)
+		}
+	}
+	return problems
+}
+
+func (s *Source) selected(offered connector.Stream, named stream) Selected {
+	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since}
+	if named.slice != nil {
+		sel.Slice = *named.slice
+	}
+	if named.lookback != nil {
+		sel.Lookback = *named.lookback
+	}
+	if named.lag != nil {
+		sel.Lag = *named.lag
+	}
+	if named.since != nil {
+		sel.Since = *named.since
+	}
+	return sel
+}
