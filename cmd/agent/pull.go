@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/winchdata/winch/internal/config"
+	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/plugin"
+	"github.com/winchdata/winch/internal/pull"
+	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/pkg/connector"
+	"github.com/winchdata/winch/pkg/connector/cassette"
+)
+
+func (a *app) pullCommand() *cobra.Command {
+	var (
+		streams   []string
+		recordDir string
+		replayDir string
+	)
+	cmd := &cobra.Command{
+		Use:   "pull [SOURCE...]",
+		Short: "read what is due now, once",
+		Long: `Reads what is due now of the named sources, or of all: slices that were never
+read, that lie within the lookback, or that failed before. Interrupted, by Ctrl-C
+or harder, the same command goes on where it stopped: what is landed is landed.`,
+		Example: `  winch pull                            all sources
+  winch pull kaisa_se --stream cdrs_in,customers
+  winch pull --output json | jq '.sources[].streams[] | select(.error)'`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			sources, err := cfg.Pick(args...)
+			if err != nil {
+				return err
+			}
+			if len(sources) == 0 {
+				return usagef("winch init writes a configuration to begin with", "no source is configured and enabled")
+			}
+			if len(streams) > 0 && len(sources) != 1 {
+				return usagef("winch pull SOURCE --stream "+streams[0], "--stream needs exactly one source")
+			}
+			if recordDir != "" && replayDir != "" {
+				return usagef("one of them", "--record and --replay exclude each other")
+			}
+			if replayDir != "" {
+				return a.replaySources(cmd.Context(), a.launcher(cfg), sources, replayDir)
+			}
+			if recordDir != "" {
+				if err := recordInto(recordDir, sources); err != nil {
+					return err
+				}
+			}
+			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
+			if err != nil {
+				return err
+			}
+			defer a.closing("store", store.Close)
+			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), sources, streams, recordDir, "pull")
+			return a.reportPull(cmd.Context(), store, results)
+		},
+	}
+	cmd.Flags().StringSliceVar(&streams, "stream", nil, "only these `STREAMS` of the source, separated by commas")
+	cmd.Flags().StringVar(&recordDir, "record", "", "write what is said to and by the vendors into this `FOLDER`, redacted, a file a source")
+	cmd.Flags().StringVar(&replayDir, "replay", "", "pull again, without network or store, what was recorded in this `FOLDER`")
+	return cmd
+}
+
+// pullSources pulls sources side by side, each on its own: one that fails leaves
+// the others alone (I6).
+func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin.Launcher, sources []*config.Source, streams []string, recordDir, trigger string) []pull.Result {
+	display := a.newProgress()
+	defer display.end(a)
+	puller := &pull.Puller{Sink: store, Log: a.log, Observe: display.observe}
+	asOf := time.Now()
+	results := make([]pull.Result, len(sources))
+	var wg sync.WaitGroup
+	for i, src := range sources {
+		wg.Go(func() {
+			// What ended the run is in the result.
+			results[i], _ = puller.Run(ctx, pull.Job{
+				Source: src.Name, Connector: src.Connector, Trigger: trigger, AsOf: asOf,
+				Open: func(ctx context.Context) (*pull.Session, error) {
+					if recordDir != "" {
+						path, err := cassettePath(recordDir, src)
+						if err != nil {
+							return nil, err
+						}
+						ctx = cassette.WithFiles(ctx, cassette.Files{Record: path})
+					}
+					return a.openSource(ctx, launcher, src)
+				},
+				Select: func(offered []connector.Stream) ([]ledger.Want, error) {
+					all, err := wants(src, offered)
+					if err != nil {
+						return nil, err
+					}
+					return only(all, src.Name, streams)
+				},
+			})
+		})
+	}
+	wg.Wait()
+	return results
+}
+
+// reportPull prints what a pull did and returns the error that sets the exit code.
+func (a *app) reportPull(ctx context.Context, store sink.Sink, results []pull.Result) error {
+	if a.json() {
+		if err := a.printJSON(newPullReport(store.Location(), results)); err != nil {
+			return err
+		}
+	} else {
+		a.printResults(results)
+		a.printf("rows are in %s\n", store.Location())
+	}
+	code := exitOK
+	for _, res := range results {
+		switch {
+		case res.Status == sink.Succeeded:
+		case res.Err != nil:
+			code = worse(code, exitCode(ctx, res.Err))
+		case res.Status == sink.Interrupted:
+			code = worse(code, exitInterrupted)
+		default:
+			code = worse(code, exitStreams)
+		}
+	}
+	if code == exitOK {
+		return nil
+	}
+	return &toldError{code}
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/winchdata/winch/internal/pull"
+	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// pullReport is what demo and pull print as JSON. Scripts rely on it: fields may
+// be added, never changed.
+type pullReport struct {
+	Sources []sourceReport `json:"sources"`
+	Sink    string         `json:"sink"`
+	// Run is the id of the newest run; each source has its own.
+	Run int64 `json:"run"`
+}
+
+type sourceReport struct {
+	Name      string         `json:"name"`
+	Connector string         `json:"connector"`
+	Status    sink.Outcome   `json:"status"`
+	Run       int64          `json:"run"`
+	Tokens    tokenReport    `json:"tokens"`
+	Streams   []streamReport `json:"streams"`
+	Error     *string        `json:"error"`
+	Hint      *string        `json:"hint"`
+}
+
+type tokenReport struct {
+	Fetched      int64 `json:"fetched"`
+	RenewedOn401 int64 `json:"renewed_on_401"`
+}
+
+type streamReport struct {
+	Name      string       `json:"name"`
+	Status    sink.Outcome `json:"status"`
+	Due       int          `json:"due"`
+	Slices    int          `json:"slices"`
+	Rows      int64        `json:"rows"`
+	Inserted  int64        `json:"inserted"`
+	Updated   int64        `json:"updated"`
+	Unchanged int64        `json:"unchanged"`
+	Deleted   int64        `json:"deleted"`
+	Requests  int64        `json:"requests"`
+	Retries   int64        `json:"retries"`
+	Bytes     int64        `json:"bytes"`
+	Seconds   float64      `json:"seconds"`
+	Error     *string      `json:"error"`
+	Hint      *string      `json:"hint"`
+}
+
+func newPullReport(location string, results []pull.Result) pullReport {
+	report := pullReport{Sources: []sourceReport{}, Sink: location}
+	for _, res := range results {
+		report.Run = max(report.Run, res.Run)
+		one := sourceReport{
+			Name: res.Name, Connector: res.Connector, Status: res.Status, Run: res.Run,
+			Tokens:  tokenReport{res.Usage.TokensFetched, res.Usage.RenewedOn401},
+			Streams: []streamReport{},
+		}
+		one.Error, one.Hint = explain(res.Err)
+		for _, s := range res.Streams {
+			stream := streamReport{
+				Name: s.Name, Status: s.Status, Due: s.Due, Slices: s.Slices,
+				Rows: s.Counts.Rows, Inserted: s.Counts.Inserted, Updated: s.Counts.Updated,
+				Unchanged: s.Counts.Unchanged, Deleted: s.Counts.Deleted,
+				Requests: s.Usage.Requests, Retries: s.Usage.Retries, Bytes: s.Usage.Bytes,
+				Seconds: math.Round(s.Seconds*1000) / 1000,
+			}
+			stream.Error, stream.Hint = explain(s.Err)
+			one.Streams = append(one.Streams, stream)
+		}
+		report.Sources = append(report.Sources, one)
+	}
+	return report
+}
+
+// explain returns an error's text and hint, nil where there is none.
+func explain(err error) (text, hint *string) {
+	if err == nil {
+		return nil, nil
+	}
+	s := err.Error()
+	if h := hintOf(err); h != "" {
+		hint = &h
+	}
+	return &s, hint
+}
+
+// printResults prints the results of a pull for a person: a table a source, then
+// every failure with what to try.
+func (a *app) printResults(results []pull.Result) {
+	for _, res := range results {
+		a.printf("%s (%s): %s", res.Name, res.Connector, outcomeText(res.Status))
+		if res.Run > 0 {
+			a.printf(", run %d", res.Run)
+		}
+		a.printf("\n")
+		if len(res.Streams) > 0 {
+			a.printStreams(res)
+		}
+		a.printf("  %s fetched, %d renewed on 401; %s, %d retried, %s read",
+			count(res.Usage.TokensFetched, "token"), res.Usage.RenewedOn401,
+			count(res.Usage.Requests, "request"), res.Usage.Retries, bytesText(res.Usage.Bytes))
+		if res.Usage.Waited >= time.Second {
+			a.printf(", %s spent waiting for limits", res.Usage.Waited.Round(time.Second))
+		}
+		a.printf("\n")
+		a.printFailures(res)
+	}
+}
+
+func (a *app) printStreams(res pull.Result) {
+	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "  stream\trows\tnew\tchanged\tsame\tgone\tslices\trequests\tseconds\t")
+	line := func(name string, s pull.StreamResult, slices string) {
+		fmt.Fprintf(tw, "  %s\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%.1f\t", name, s.Counts.Rows, s.Counts.Inserted,
+			s.Counts.Updated, s.Counts.Unchanged, s.Counts.Deleted, slices, s.Usage.Requests, s.Seconds)
+		if s.Status != sink.Succeeded {
+			fmt.Fprintf(tw, "  %s", outcomeText(s.Status))
+		}
+		fmt.Fprintln(tw)
+	}
+	for _, s := range res.Streams {
+		slices := fmt.Sprint(s.Slices)
+		if s.Slices < s.Due {
+			slices = fmt.Sprintf("%d of %d", s.Slices, s.Due)
+		}
+		line(s.Name, s, slices)
+	}
+	if err := tw.Flush(); err != nil {
+		a.log.Warn("result not printed", "error", err)
+	}
+}
+
+// printFailures says what is missing and what to do about it.
+func (a *app) printFailures(res pull.Result) {
+	failure := func(err error) {
+		text, hint := explain(err)
+		a.printf("  failed: %s\n", *text)
+		if hint != nil {
+			a.printf("     try: %s\n", *hint)
+		}
+	}
+	if res.Err != nil && res.Status != sink.Interrupted {
+		failure(res.Err)
+	}
+	for _, s := range res.Streams {
+		if s.Err == nil {
+			continue
+		}
+		if res.Err == nil || s.Err.Error() != res.Err.Error() {
+			failure(s.Err)
+		}
+		if missing := s.Due - s.Slices; missing > 1 {
+			a.printf("          %d of %d slices of %s are missing\n", missing, s.Due, s.Name)
+		}
+	}
+	switch {
+	case res.Status == sink.Interrupted:
+		a.printf("  interrupted: what is landed is landed, the same command goes on from there\n")
+	case res.Failures() > 0 && res.Run > 0:
+		a.printf("  the rest is landed; once the cause is gone: winch pull %s\n", res.Name)
+	}
+}
+
+func outcomeText(o sink.Outcome) string {
+	switch o {
+	case sink.Succeeded:
+		return "ok"
+	case sink.Incomplete:
+		return "incomplete"
+	case sink.FailedRun:
+		return "FAILED"
+	case sink.Interrupted:
+		return "interrupted"
+	case sink.Lost:
+		return "lost: the agent died"
+	case "":
+		return "running"
+	}
+	return string(o)
+}
+
+// count returns a number with its noun in the right number.
+func count(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func bytesText(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, suffix := float64(n), ""
+	for _, s := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if value < unit {
+			break
+		}
+		value, suffix = value/unit, s
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + " " + suffix
+}
+
+// kindText names an error's kind for a person.
+func kindText(err error) string {
+	return strings.ReplaceAll(connector.KindOf(err).String(), "_", " ")
+}
