@@ -1,0 +1,106 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/plugin"
+	"github.com/winchdata/winch/internal/pull"
+	"github.com/winchdata/winch/internal/sink/postgres"
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// agentReport is what a process in the role of the agent prints.
+type agentReport struct {
+	Seconds    float64 // of the run, from the lock to the recorded outcome
+	AgentCPU   float64 // seconds, of this process
+	PluginCPU  float64 // seconds, of the connector process
+	AgentPeak  int64   // bytes resident
+	PluginPeak int64
+	Counts     ledger.Counts
+}
+
+// day is the one window that holds all records.
+var day = connector.Window{
+	Since: time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC),
+	Until: time.Date(2026, time.January, 2, 0, 0, 0, 0, time.UTC),
+}
+
+// runAgent pulls all records once, as winch does, and prints an agentReport.
+func runAgent(ctx context.Context, database, pagesURL string) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	store, err := postgres.Open(ctx, database, postgres.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }() // the process ends
+	if _, err := store.Migrate(ctx); err != nil {
+		return err
+	}
+	launcher := &plugin.Launcher{Bundled: []string{"pages"}, Logger: log}
+	var process *plugin.Process
+	job := pull.Job{
+		Source: "bench", Connector: "pages", Trigger: "bench", AsOf: day.Until.Add(time.Hour),
+		Open: func(ctx context.Context) (*pull.Session, error) {
+			if process, err = launcher.Launch(ctx, "pages"); err != nil {
+				return nil, err
+			}
+			src, err := process.Open(ctx, connector.NewConfig(fmt.Appendf(nil, `{"base_url":%q}`, pagesURL)))
+			return &pull.Session{Source: src, Alive: func() bool { return true }, Close: process.Close}, err
+		},
+		Select: func(offered []connector.Stream) ([]ledger.Want, error) {
+			return []ledger.Want{{
+				Source: "bench", Stream: offered[0], Since: day.Since, Slice: offered[0].Slice, Lookback: connector.Days(7),
+			}}, nil
+		},
+	}
+	started := time.Now()
+	res, err := (&pull.Puller{Sink: store, Log: log}).Run(ctx, job)
+	if err == nil {
+		err = res.FirstError()
+	}
+	if err != nil {
+		return err
+	}
+	report := agentReport{
+		Seconds: time.Since(started).Seconds(), Counts: res.Counts, PluginPeak: process.PeakMemory(),
+	}
+	var self, child syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &self); err != nil {
+		return err
+	}
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &child); err != nil {
+		return err
+	}
+	report.AgentCPU, report.PluginCPU = cpu(self), cpu(child)
+	if report.AgentPeak, err = residentPeak(); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(report)
+}
+
+// residentPeak is the most memory that this process had resident, in bytes. The
+// accounting's own figure begins with that of the parent.
+func residentPeak() (int64, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kib int64
+	if _, err := fmt.Sscanf(rest, "%d kB", &kib); err != nil {
+		return 0, fmt.Errorf("VmHWM: %w", err)
+	}
+	return kib << 10, nil
+}
+
+func cpu(u syscall.Rusage) float64 {
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
