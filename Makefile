@@ -1,0 +1,58 @@
+# Everything that a developer or CI runs. `make` alone prints this list.
+
+BIN      := $(CURDIR)/bin
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+LINT     := $(BIN)/golangci-lint
+
+export CGO_ENABLED ?= 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/winch
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/winch ./cmd/agent
+
+.PHONY: test
+test: ## run all tests, against a real PostgreSQL that they start themselves
+	$(GO) test -shuffle=on ./...
+
+.PHONY: test-race
+test-race: ## run all tests under the race detector
+	$(GO) test -race -shuffle=on ./...
+
+.PHONY: fmt
+fmt: $(LINT) ## format the code
+	$(LINT) fmt ./...
+
+.PHONY: lint
+lint: $(LINT) ## check format and style
+	$(LINT) run ./...
+
+.PHONY: generate
+generate: ## write generated code and golden files again
+	$(GO) generate ./...
+
+.PHONY: check
+check: build lint test-race ## what CI runs: build, lint, tests with race detector
+
+.PHONY: bench
+bench: ## measure the pipeline against PostgreSQL's own floor, in one run
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for a while (FUZZTIME=30s)
+	@./scripts/fuzz.sh $(or $(FUZZTIME),30s)
+
+.PHONY: clean
+clean: ## delete what was built
+	rm -rf $(BIN)
+
+# The linter is pinned in tools/go.mod and built through the module proxy.
+$(LINT): tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o $(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
