@@ -153,10 +153,10 @@ func (m *measuring) webVitals(mark stamp) (stamp, url.Values) {
 // heavy or out of bounds is halved; a single day out of bounds is the end of
 // what the vendor keeps, and no failure.
 func (m *measuring) days(ctx context.Context, q question, all span) error {
-	todo := []span{all}
-	for len(todo) > 0 {
-		s := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	waiting := []span{all}
+	for len(waiting) > 0 {
+		s := waiting[len(waiting)-1]
+		waiting = waiting[:len(waiting)-1]
 		if s.since.Before(m.oldest) {
 			s.since = m.oldest
 		}
@@ -166,7 +166,7 @@ func (m *measuring) days(ctx context.Context, q question, all span) error {
 		}
 		if n > m.chunk {
 			cut := s.until.Add(-time.Duration(m.chunk) * day)
-			todo = append(todo, span{s.since, cut}, span{cut, s.until})
+			waiting = append(waiting, span{s.since, cut}, span{cut, s.until})
 			continue
 		}
 		err := m.ask(ctx, q, s)
@@ -174,10 +174,10 @@ func (m *measuring) days(ctx context.Context, q question, all span) error {
 		case err == nil:
 		case errors.Is(err, errHeavy) && n > 1:
 			m.chunk = (n + 1) / 2
-			todo = append(todo, s)
+			waiting = append(waiting, s)
 		case errors.Is(err, errOutOfBounds) && n > 1:
 			cut := s.until.Add(-time.Duration(n/2) * day)
-			todo = append(todo, span{s.since, cut}, span{cut, s.until})
+			waiting = append(waiting, span{s.since, cut}, span{cut, s.until})
 		case errors.Is(err, errOutOfBounds):
 			m.oldest = s.until
 			m.s.log.WarnContext(ctx, "the vendor keeps no metrics of that day and before", "stream", m.st.Name, "project", m.id, "day", s.since.Format(dateOnly))
