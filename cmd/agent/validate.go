@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -29,28 +30,36 @@ each with key, line, value and what would be right.`,
 		Example: "  winch validate\n  winch validate -c winch.yaml --output json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report := validateReport{Path: a.configPath, Problems: config.Problems{}}
+			add := func(found config.Problems) {
+				for _, p := range found {
+					if !slices.Contains(report.Problems, p) { // two ways can lead to one
+						report.Problems = append(report.Problems, p)
+					}
+				}
+			}
 			cfg, err := a.loadConfig()
+			add(problemsOf(err))
 			if err == nil {
 				report.Path, report.Sources = cfg.Path, len(cfg.Sources)
-				report.Problems = append(report.Problems, cfg.Absent()...)
+				add(cfg.Absent())
 				launcher := a.launcher(cfg)
 				for _, src := range cfg.Sources {
-					err = errors.Join(err, a.validateSource(cmd.Context(), launcher, src))
+					add(problemsOf(a.validateSource(cmd.Context(), launcher, src)))
 				}
 			}
-			report.Problems = append(report.Problems, problemsOf(err)...)
-			report.Valid = err == nil
-			if !a.json() {
-				if err == nil {
-					a.printf("%s is valid: %s\n", report.Path, count(int64(report.Sources), "source"))
+			report.Valid = len(report.Problems) == 0
+			switch {
+			case a.json():
+				if err := a.printJSON(report); err != nil {
+					return err
 				}
-				return err
-			}
-			if printErr := a.printJSON(report); printErr != nil {
-				return printErr
-			}
-			if err != nil {
-				return &toldError{exitCode(cmd.Context(), err)}
+				if !report.Valid {
+					return &toldError{exitUsage}
+				}
+			case !report.Valid:
+				return report.Problems
+			default:
+				a.printf("%s is valid: %s\n", report.Path, count(int64(report.Sources), "source"))
 			}
 			return nil
 		},
