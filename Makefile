@@ -12,7 +12,7 @@ export CGO_ENABLED ?= 1
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/winch
@@ -21,6 +21,14 @@ build: ## build bin/winch
 .PHONY: test
 test: ## run all tests, against a real PostgreSQL that they start themselves
 	$(GO) test -shuffle=on ./...
+
+.PHONY: test-postgres
+test-postgres: ## run the PostgreSQL sink's tests on every supported version, fetched if need be
+	./scripts/postgres.sh 13 14 15 16 17 18
+
+.PHONY: test-installed
+test-installed: ## the same on the other versions that this machine has, and say which ran
+	./scripts/postgres.sh --installed
 
 .PHONY: test-race
 test-race: ## run all tests under the race detector
@@ -39,7 +47,7 @@ generate: ## write generated code and golden files again
 	$(GO) generate ./...
 
 .PHONY: check
-check: build lint test-race ## what CI runs: build, lint, tests with race detector
+check: build lint test-race test-installed ## build, lint, tests with race detector, on every PostgreSQL found
 
 .PHONY: bench
 bench: ## measure the pipeline against PostgreSQL's own floor, in one run

@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	"internal/pull":                  {"pkg/connector", "internal/ledger", "internal/record", "internal/sink"},
 	"internal/scheduler":             {"pkg/connector", "internal/ledger", "internal/pull", "internal/sink"},
 	"internal/sandbox/...":           {"pkg/connector", "internal/sandbox/..."},
-	"internal/pgtest":                {},
+	"internal/pgtest/...":            {"internal/pgtest/..."},
 	"internal/archtest":              {},
 	"internal/bench/...":             {"..."},
 	"migrations":                     {},

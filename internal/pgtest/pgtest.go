@@ -6,8 +6,9 @@
 // own with [Start].
 //
 // The server programs are looked for where installations put them and fetched
-// otherwise; WINCH_TEST_DATABASE_URL names a server to use instead, on which
-// databases are created and dropped. Nothing is ever skipped: without a server
+// otherwise; WINCH_TEST_POSTGRES chooses a major version, and
+// WINCH_TEST_DATABASE_URL names a server to use instead, on which databases are
+// created and dropped. Nothing is ever skipped: without a server
 // the test fails and says what to install.
 package pgtest
 
@@ -17,6 +18,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +30,10 @@ import (
 // EnvURL names the environment variable with the address of a server to use
 // instead of an own one. Its user must be allowed to create databases.
 const EnvURL = "WINCH_TEST_DATABASE_URL"
+
+// EnvVersion names the environment variable with the major version that servers
+// have which ask for none; without it they have the newest that is installed.
+const EnvVersion = "WINCH_TEST_POSTGRES"
 
 // shared is the one server of this test binary. Nobody stops it: it ends when
 // this process does (see watch).
@@ -51,6 +57,22 @@ func Database(t testing.TB) string {
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	return createOn(t, s.URL(), false)
+}
+
+// Installed returns the major versions whose programs this machine has, each
+// once, the one that servers have by default first. None is fetched.
+func Installed() ([]int, error) {
+	run, err := unprivileged()
+	if err != nil {
+		return nil, err
+	}
+	var majors []int
+	for _, p := range candidates(run) {
+		if major, err := p.major(); err == nil && !slices.Contains(majors, major) {
+			majors = append(majors, major)
+		}
+	}
+	return majors, nil
 }
 
 func createOn(t testing.TB, server string, drop bool) string {

@@ -39,30 +39,49 @@ var places = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
-func findPrograms() (programs, error) {
+// findPrograms returns the programs of a major version, of the newest that is
+// installed if it is 0.
+func findPrograms(major int) (programs, error) {
 	run, err := unprivileged()
 	if err != nil {
 		return programs{}, err
 	}
-	candidates := []string{}
-	if initdb, err := exec.LookPath("initdb"); err == nil {
-		// Through links: the server finds its files beside the real program.
-		if initdb, err = filepath.EvalSymlinks(initdb); err == nil {
-			candidates = append(candidates, filepath.Dir(initdb))
-		}
-	}
-	candidates = append(candidates, installed()...)
-	for _, bin := range candidates {
-		if p := (programs{bin, run}); p.usable() == nil {
+	for _, p := range candidates(run) {
+		if found, err := p.major(); err == nil && (major == 0 || found == major) {
 			return p, nil
 		}
 	}
-	bin, err := fetch(run)
+	bin, err := fetch(run, major)
 	if err != nil {
-		return programs{}, fmt.Errorf("no PostgreSQL server programs (initdb, postgres) found: install the package postgresql, or set %s to a server's address (tried to fetch them: %w)", EnvURL, err)
+		return programs{}, fmt.Errorf("no server programs (initdb, postgres) of %s found: install the package postgresql, or set %s to a server's address (tried to fetch them: %w)", named(major), EnvURL, err)
 	}
 	p := programs{bin, run}
 	return p, p.usable()
+}
+
+func named(major int) string {
+	if major == 0 {
+		return "PostgreSQL"
+	}
+	return fmt.Sprintf("PostgreSQL %d", major)
+}
+
+// candidates are the installations of this machine, the preferred first. Not all
+// need be usable.
+func candidates(run *syscall.Credential) []programs {
+	var bins []string
+	if initdb, err := exec.LookPath("initdb"); err == nil {
+		// Through links: the server finds its files beside the real program.
+		if initdb, err = filepath.EvalSymlinks(initdb); err == nil {
+			bins = append(bins, filepath.Dir(initdb))
+		}
+	}
+	bins = append(bins, installed()...)
+	all := make([]programs, len(bins))
+	for i, bin := range bins {
+		all[i] = programs{bin, run}
+	}
+	return all
 }
 
 func installed() []string {
@@ -101,6 +120,23 @@ func (p programs) usable() error {
 		}
 	}
 	return nil
+}
+
+// major returns the major version of usable programs.
+func (p programs) major() (int, error) {
+	if err := p.usable(); err != nil {
+		return 0, err
+	}
+	out, err := p.command("postgres", "--version").Output() // postgres (PostgreSQL) 17.10
+	if err != nil {
+		return 0, err
+	}
+	_, text, _ := strings.Cut(string(out), ") ")
+	major, err := strconv.Atoi(digits.FindString(text))
+	if err != nil {
+		return 0, fmt.Errorf("postgres --version of %s says %q", p.bin, out)
+	}
+	return major, nil
 }
 
 func (p programs) command(name string, arguments ...string) *exec.Cmd {

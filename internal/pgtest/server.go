@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +24,9 @@ import (
 
 // Options of a server of one's own.
 type Options struct {
+	// Version is the major version; 0 is that of the environment variable
+	// EnvVersion, or the newest that is installed.
+	Version int
 	// Durable makes the server wait for the disk, as servers in earnest do.
 	// Without it data survives the server's death, but not the machine's.
 	Durable bool
@@ -105,8 +110,25 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
+// major is the version wanted; 0 if any will do.
+func (o Options) major() (int, error) {
+	text := os.Getenv(EnvVersion)
+	if o.Version != 0 || text == "" {
+		return o.Version, nil
+	}
+	major, err := strconv.Atoi(text)
+	if err != nil || npmVersions[major] == "" {
+		return 0, fmt.Errorf("%s is %q: want one of the major versions %v", EnvVersion, text, slices.Sorted(maps.Keys(npmVersions)))
+	}
+	return major, nil
+}
+
 func start(o Options) (*Server, error) {
-	programs, err := findPrograms()
+	major, err := o.major()
+	if err != nil {
+		return nil, err
+	}
+	programs, err := findPrograms(major)
 	if err != nil {
 		return nil, err
 	}
