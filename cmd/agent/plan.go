@@ -31,8 +31,9 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "show what a pull would read now, and why",
 		Long: `Shows the slices that a pull would read now, each with its reason: missing (never
 read), lookback (young enough to be restated), failed, resume (read in part),
-refresh (a snapshot, read on every pull). It reads nothing from the vendor but what
-the connector needs to list its streams.`,
+refresh (a snapshot, read on every pull). Requests and time are estimated from past
+reads of the stream and the limits that the connector keeps to. It reads nothing from
+the vendor but what the connector needs to list its streams.`,
 		Example: "  winch plan kaisa_se\n  winch plan --output json | jq '.slices | length'",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,68 +51,79 @@ the connector needs to list its streams.`,
 			}
 			defer a.closing("store", store.Close)
 			launcher := a.launcher(cfg)
-			var due []ledger.Due
+			var all plan
 			for _, src := range sources {
-				part, err := a.planSource(cmd.Context(), store, launcher, src)
-				if err != nil {
+				if err := a.planSource(cmd.Context(), store, launcher, src, &all); err != nil {
 					return fmt.Errorf("source %s: %w", src.Name, err)
 				}
-				due = append(due, part...)
 			}
-			return a.printPlan(due)
+			return a.printPlan(all)
 		},
 	}
 }
 
-func (a *app) planSource(ctx context.Context, store sink.Sink, launcher *plugin.Launcher, src *config.Source) ([]ledger.Due, error) {
+// A plan is what a pull would read, and what that will cost.
+type plan struct {
+	due              []ledger.Due
+	streams, sources []estimateReport
+}
+
+// planSource adds what is due of one source.
+func (a *app) planSource(ctx context.Context, store sink.Sink, launcher *plugin.Launcher, src *config.Source, p *plan) error {
 	session, err := a.openSource(ctx, launcher, src)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer a.closing("connector", session.Close)
 	offered, err := session.Source.Streams(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	all, err := wants(src, offered)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	entries, err := store.Entries(ctx, src.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var due []ledger.Due
 	now := time.Now()
 	for _, want := range all {
 		want.Partitions, err = pull.Partitions(ctx, session.Source, want.Stream.Name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		due = append(due, ledger.Plan(want, entries, now)...)
 	}
-	return due, nil
+	streams, whole, err := a.estimate(ctx, store, session.Source, src.Name, due)
+	if err != nil {
+		return err
+	}
+	p.due, p.streams, p.sources = append(p.due, due...), append(p.streams, streams...), append(p.sources, whole)
+	return nil
 }
 
-func (a *app) printPlan(due []ledger.Due) error {
+func (a *app) printPlan(p plan) error {
 	if a.json() {
-		reports := make([]sliceReport, 0, len(due))
-		for _, d := range due {
+		reports := make([]sliceReport, 0, len(p.due))
+		for _, d := range p.due {
 			one := sliceReport{Source: d.Slice.Source, Stream: d.Slice.Stream, Partition: d.Slice.Partition, Reason: d.Reason}
 			one.Since, one.Until = bounds(d.Slice.Window)
 			reports = append(reports, one)
 		}
 		return a.printJSON(struct {
-			Slices []sliceReport `json:"slices"`
-		}{reports})
+			Slices    []sliceReport    `json:"slices"`
+			Estimates []estimateReport `json:"estimates"`
+		}{reports, append(append([]estimateReport{}, p.streams...), p.sources...)})
 	}
-	if len(due) == 0 {
+	if len(p.due) == 0 {
 		a.printf("nothing is due\n")
 		return nil
 	}
 	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "source\tstream\twindow\twhy")
-	for _, d := range due {
+	for _, d := range p.due {
 		stream := d.Slice.Stream
 		if d.Slice.Partition != "" {
 			stream += "[" + d.Slice.Partition + "]"
@@ -121,6 +133,10 @@ func (a *app) printPlan(due []ledger.Due) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	a.printf("%s due; winch pull reads them\n", count(int64(len(due)), "slice"))
+	a.printf("\n")
+	if err := a.printEstimates(p.streams, p.sources); err != nil {
+		return err
+	}
+	a.printf("%s due; winch pull reads them\n", count(int64(len(p.due)), "slice"))
 	return nil
 }

@@ -77,6 +77,7 @@ var (
 	_ connector.Checker     = (*source)(nil)
 	_ connector.Tokener     = (*source)(nil)
 	_ connector.Partitioner = (*source)(nil)
+	_ connector.Limiter     = (*source)(nil)
 	_ io.Closer             = (*source)(nil)
 )
 
@@ -109,6 +110,15 @@ func (s *source) Check(ctx context.Context) ([]connector.Finding, error) {
 		names = append(names, name)
 	}
 	return append(findings, connector.Finding{Name: "projects read", Detail: fmt.Sprintf("%d: %s", len(chosen), strings.Join(names, ", "))}), nil
+}
+
+// Limits are those of the settings. They hold for each project by itself.
+func (s *source) Limits(context.Context) (connector.Limits, error) {
+	limits := connector.Limits{Concurrency: s.cfg.Concurrency, PerPartition: true}
+	for _, w := range rate(s.cfg) {
+		limits.Rates = append(limits.Rates, connector.Rate(w))
+	}
+	return limits, nil
 }
 
 // Token returns the token of a project; the partition is the project's id.

@@ -63,12 +63,18 @@ var (
 	_ connector.Checker     = (*source)(nil)
 	_ connector.Tokener     = (*source)(nil)
 	_ connector.Partitioner = (*source)(nil)
+	_ connector.Limiter     = (*source)(nil)
 	_ connector.Discoverer  = (*source)(nil)
 )
 
 // Streams lists the streams of the settings and, as optional ones, the presets.
 func (s *source) Streams(context.Context) ([]connector.Stream, error) {
 	return declarations(s.streams), nil
+}
+
+// Limits are those of the settings.
+func (s *source) Limits(context.Context) (connector.Limits, error) {
+	return s.api.rest.Limits(), nil
 }
 
 // Token returns the bearer token that requests are signed with. One token serves

@@ -74,6 +74,7 @@ var (
 	_ connector.Source  = (*source)(nil)
 	_ connector.Checker = (*source)(nil)
 	_ connector.Tokener = (*source)(nil)
+	_ connector.Limiter = (*source)(nil)
 )
 
 // Streams lists the streams of the manifest.
@@ -101,6 +102,11 @@ func (s *source) Check(ctx context.Context) ([]connector.Finding, error) {
 	return append(found, connector.Finding{
 		Name: "request", Detail: fmt.Sprintf("GET %s: %d", s.api.manifest.Check.Path, answer.Status),
 	}), nil
+}
+
+// Limits are those of the settings.
+func (s *source) Limits(context.Context) (connector.Limits, error) {
+	return s.client.rest.Limits(), nil
 }
 
 // Token returns the bearer token that requests are signed with.

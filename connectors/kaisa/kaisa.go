@@ -55,6 +55,7 @@ var (
 	_ connector.Source  = (*source)(nil)
 	_ connector.Checker = (*source)(nil)
 	_ connector.Tokener = (*source)(nil)
+	_ connector.Limiter = (*source)(nil)
 )
 
 // Streams lists the streams that the settings make.
@@ -65,6 +66,11 @@ func (s *source) Streams(context.Context) ([]connector.Stream, error) {
 // Check asks for the resource that the vendor wants used for probes.
 func (s *source) Check(ctx context.Context) ([]connector.Finding, error) {
 	return s.api.ping(ctx, s.cfg.path("ping", "miscellaneous/ping"))
+}
+
+// Limits are those of the settings.
+func (s *source) Limits(context.Context) (connector.Limits, error) {
+	return s.api.rest.Limits(), nil
 }
 
 // Token returns the bearer token that requests are signed with, here and in

@@ -44,7 +44,7 @@ type Process struct {
 func (p *Process) Definition() connector.Definition { return p.definition }
 
 // Open opens a source in the process. The source also implements
-// connector.Checker, Tokener, Partitioner and io.Closer; what the connector's own
+// connector.Checker, Tokener, Partitioner, Limiter and io.Closer; what the connector's own
 // source lacks returns errors.ErrUnsupported. Usage is recorded with the context
 // of each call. When the process dies, the calls that were running and all later
 // ones return an error of KindUnavailable with a *Crash in its tree.

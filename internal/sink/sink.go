@@ -14,6 +14,8 @@ import (
 // the agent's own: ledger, runs, reads. All methods may be called concurrently.
 // Their errors are *Error where the store itself is at fault.
 type Sink interface {
+	History
+
 	// Migrate brings the agent's own tables to the version of this program,
 	// under a lock, so that several agents may call it at the same time. It
 	// returns the versions it applied, in order; none if all was up to date. A

@@ -68,6 +68,7 @@ var (
 	_ connector.Checker     = (*Source)(nil)
 	_ connector.Tokener     = (*Source)(nil)
 	_ connector.Partitioner = (*Source)(nil)
+	_ connector.Limiter     = (*Source)(nil)
 	_ io.Closer             = (*Source)(nil)
 )
 
@@ -150,6 +151,15 @@ func (s *Source) Partitions(ctx context.Context, stream string) ([]string, error
 	}
 	recordUsage(ctx, decodeUsage(resp.GetUsage()))
 	return resp.GetPartitions(), nil
+}
+
+// Limits asks the connector's Limiter.
+func (s *Source) Limits(ctx context.Context) (connector.Limits, error) {
+	resp, err := s.client.rpc.Limits(ctx, &connectorpb.LimitsRequest{Source: s.id})
+	if err != nil {
+		return connector.Limits{}, s.client.fault(ctx, err).err
+	}
+	return decodeLimits(resp), nil
 }
 
 // Discover asks the connector's Discoverer.

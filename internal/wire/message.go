@@ -139,6 +139,22 @@ func decodeUsage(m *connectorpb.Usage) connector.Usage {
 	}
 }
 
+func encodeLimits(l connector.Limits) *connectorpb.LimitsResponse {
+	m := &connectorpb.LimitsResponse{Concurrency: int32(l.Concurrency), PerPartition: l.PerPartition}
+	for _, r := range l.Rates {
+		m.Rates = append(m.Rates, &connectorpb.Rate{Requests: int32(r.Requests), Per: durationpb.New(r.Per)})
+	}
+	return m
+}
+
+func decodeLimits(m *connectorpb.LimitsResponse) connector.Limits {
+	l := connector.Limits{Concurrency: int(m.GetConcurrency()), PerPartition: m.GetPerPartition()}
+	for _, r := range m.GetRates() {
+		l.Rates = append(l.Rates, connector.Rate{Requests: int(r.GetRequests()), Per: r.GetPer().AsDuration()})
+	}
+	return l
+}
+
 func encodeTime(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil

@@ -268,6 +268,24 @@ func (s *Server) Discover(ctx context.Context, req *connectorpb.DiscoverRequest)
 	return &connectorpb.DiscoverResponse{Settings: settings, Usage: encodeUsage(usage.Total())}, nil
 }
 
+// Limits asks the source's Limiter.
+func (s *Server) Limits(ctx context.Context, req *connectorpb.LimitsRequest) (*connectorpb.LimitsResponse, error) {
+	ctx, _, src, done, err := s.call(ctx, req.GetSource())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	limiter, ok := src.Source.(connector.Limiter)
+	if !ok {
+		return nil, encodeFault(ctx, errors.ErrUnsupported)
+	}
+	limits, err := limiter.Limits(ctx)
+	if err != nil {
+		return nil, encodeFault(ctx, err)
+	}
+	return encodeLimits(limits), nil
+}
+
 // Partitions asks the source's Partitioner.
 func (s *Server) Partitions(ctx context.Context, req *connectorpb.PartitionsRequest) (*connectorpb.PartitionsResponse, error) {
 	ctx, usage, src, done, err := s.call(ctx, req.GetSource())

@@ -33,8 +33,8 @@ type Definition struct {
 
 // A Source is one configured account at one vendor.
 //
-// A Source may also implement [Checker], [Tokener], [Partitioner], [Discoverer]
-// and [io.Closer]; the host finds them by type assertion. Its methods may be called
+// A Source may also implement [Checker], [Tokener], [Partitioner], [Limiter],
+// [Discoverer] and [io.Closer]; the host finds them by type assertion. Its methods may be called
 // at the same time from several goroutines.
 type Source interface {
 	// Streams lists what can be pulled. Names, primary keys and column types are

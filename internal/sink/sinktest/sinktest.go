@@ -75,6 +75,7 @@ func Run(t *testing.T, h Harness) {
 		{"writer", writerCases},
 		{"ledger", ledgerCases},
 		{"runs", runCases},
+		{"history", historyCases},
 		{"lock", lockCases},
 		{"death", deathCases},
 		{"model", modelCases},

@@ -58,6 +58,7 @@ const (
 	ConnectorService_Check_FullMethodName      = "/winch.connector.v1.ConnectorService/Check"
 	ConnectorService_Token_FullMethodName      = "/winch.connector.v1.ConnectorService/Token"
 	ConnectorService_Partitions_FullMethodName = "/winch.connector.v1.ConnectorService/Partitions"
+	ConnectorService_Limits_FullMethodName     = "/winch.connector.v1.ConnectorService/Limits"
 	ConnectorService_Discover_FullMethodName   = "/winch.connector.v1.ConnectorService/Discover"
 )
 
@@ -85,6 +86,8 @@ type ConnectorServiceClient interface {
 	Token(ctx context.Context, in *TokenRequest, opts ...grpc.CallOption) (*TokenResponse, error)
 	// Partitions names the partitions of a stream.
 	Partitions(ctx context.Context, in *PartitionsRequest, opts ...grpc.CallOption) (*PartitionsResponse, error)
+	// Limits tells the limits that the source keeps its requests to.
+	Limits(ctx context.Context, in *LimitsRequest, opts ...grpc.CallOption) (*LimitsResponse, error)
 	// Discover writes settings for what the vendor says there is to read.
 	Discover(ctx context.Context, in *DiscoverRequest, opts ...grpc.CallOption) (*DiscoverResponse, error)
 }
@@ -186,6 +189,16 @@ func (c *connectorServiceClient) Partitions(ctx context.Context, in *PartitionsR
 	return out, nil
 }
 
+func (c *connectorServiceClient) Limits(ctx context.Context, in *LimitsRequest, opts ...grpc.CallOption) (*LimitsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LimitsResponse)
+	err := c.cc.Invoke(ctx, ConnectorService_Limits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *connectorServiceClient) Discover(ctx context.Context, in *DiscoverRequest, opts ...grpc.CallOption) (*DiscoverResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DiscoverResponse)
@@ -220,6 +233,8 @@ type ConnectorServiceServer interface {
 	Token(context.Context, *TokenRequest) (*TokenResponse, error)
 	// Partitions names the partitions of a stream.
 	Partitions(context.Context, *PartitionsRequest) (*PartitionsResponse, error)
+	// Limits tells the limits that the source keeps its requests to.
+	Limits(context.Context, *LimitsRequest) (*LimitsResponse, error)
 	// Discover writes settings for what the vendor says there is to read.
 	Discover(context.Context, *DiscoverRequest) (*DiscoverResponse, error)
 	mustEmbedUnimplementedConnectorServiceServer()
@@ -255,6 +270,9 @@ func (UnimplementedConnectorServiceServer) Token(context.Context, *TokenRequest)
 }
 func (UnimplementedConnectorServiceServer) Partitions(context.Context, *PartitionsRequest) (*PartitionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Partitions not implemented")
+}
+func (UnimplementedConnectorServiceServer) Limits(context.Context, *LimitsRequest) (*LimitsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Limits not implemented")
 }
 func (UnimplementedConnectorServiceServer) Discover(context.Context, *DiscoverRequest) (*DiscoverResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Discover not implemented")
@@ -417,6 +435,24 @@ func _ConnectorService_Partitions_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConnectorService_Limits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LimitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectorServiceServer).Limits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectorService_Limits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectorServiceServer).Limits(ctx, req.(*LimitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ConnectorService_Discover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DiscoverRequest)
 	if err := dec(in); err != nil {
@@ -469,6 +505,10 @@ var ConnectorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Partitions",
 			Handler:    _ConnectorService_Partitions_Handler,
+		},
+		{
+			MethodName: "Limits",
+			Handler:    _ConnectorService_Limits_Handler,
 		},
 		{
 			MethodName: "Discover",

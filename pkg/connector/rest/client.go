@@ -110,6 +110,15 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
+// Limits are what the client keeps its requests to.
+func (c *Client) Limits() connector.Limits {
+	limits := connector.Limits{Concurrency: c.options.Concurrency}
+	for _, w := range c.options.Rate {
+		limits.Rates = append(limits.Rates, connector.Rate(w))
+	}
+	return limits
+}
+
 func (c *Client) check() (err error) {
 	o := c.options
 	for _, w := range o.Rate {
