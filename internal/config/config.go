@@ -21,6 +21,7 @@ type Config struct {
 	Sink Sink
 	// Sources are in the order of the file, the disabled among them.
 	Sources   []*Source
+	Serve     Serve
 	Telemetry Telemetry
 	Plugins   Plugins
 	Log       Log
@@ -28,6 +29,20 @@ type Config struct {
 
 // A Sink says where rows land; Resolve gives the URL.
 type Sink struct{ url hidden[template] }
+
+// DefaultListen is where health and the web page are served unless the
+// configuration says otherwise: nobody but this machine can reach it.
+const DefaultListen = "127.0.0.1:8420"
+
+// Serve says how winch serve runs.
+type Serve struct {
+	// Listen is a host and a port.
+	Listen string
+	// Grace is how long a shutdown waits for the slices that are being read.
+	Grace time.Duration
+	// StuckAfter is after how long without progress a slice is given up.
+	StuckAfter time.Duration
+}
 
 // Telemetry says where traces and metrics go.
 type Telemetry struct {
@@ -77,9 +92,12 @@ type Source struct {
 	Enabled bool
 	// Schedule is zero if the source is pulled by hand only.
 	Schedule Schedule
-	// Location is the time zone of Schedule and Since, and in which days begin.
+	// DeepSchedule is when the deep re-read takes place; zero if each pull does
+	// its part of it.
+	DeepSchedule Schedule
+	// Location is the time zone of the schedules and Since, and in which days begin.
 	Location *time.Location
-	// Jitter is the longest random delay of a scheduled pull.
+	// Jitter is the longest delay of a scheduled pull.
 	Jitter  time.Duration
 	Overlap Overlap
 	CatchUp CatchUp
@@ -105,7 +123,9 @@ type stream struct {
 	at                   path
 	enabled              bool
 	slice, lookback, lag *connector.Span
+	deepLookback         *connector.Span
 	since                *time.Time
+	schedule             Schedule
 }
 
 // String says which sources there are, and nothing that could be a secret.

@@ -37,6 +37,7 @@ func (d *decoder) config(file string) *Config {
 	d.checkTable(nil, fileKeys, d.values)
 	c := &Config{Path: file, Log: Log{Level: slog.LevelWarn, Format: "text"}, Telemetry: Telemetry{OTLPEndpoint: d.endpoint()}}
 	c.Sink = d.sink()
+	c.Serve = d.serve()
 	sources, _ := d.values["sources"].(map[string]any)
 	for _, name := range d.origins.inOrder(path{"sources"}, sources) {
 		if isTable(sources[name]) {
@@ -133,13 +134,9 @@ func (d *decoder) source(name string) *Source {
 	if text, ok := d.text(p.key("timezone")); ok {
 		s.Location = d.location(p.key("timezone"), text)
 	}
-	if text, ok := d.text(p.key("schedule")); ok {
-		var err error
-		if s.Schedule, err = parseSchedule(text, s.Location); err != nil {
-			d.bad(p.key("schedule"), text, err.Error(), "")
-		}
-	}
-	s.Jitter = d.jitter(p.key("jitter"))
+	s.Schedule = d.schedule(p.key("schedule"), s.Location)
+	s.DeepSchedule = d.schedule(p.key("deep_schedule"), s.Location)
+	s.Jitter = d.duration(p.key("jitter"), 0)
 	if text, ok := d.text(p.key("overlap")); ok {
 		s.Overlap = Overlap(text)
 	}
@@ -206,18 +203,6 @@ func (d *decoder) location(p path, text string) *time.Location {
 	return loc
 }
 
-func (d *decoder) jitter(p path) time.Duration {
-	text, ok := d.text(p)
-	if !ok {
-		return 0
-	}
-	span, err := connector.ParseSpan(text)
-	if err != nil || span.Months != 0 || span.Days != 0 || span.Clock < 0 {
-		d.bad(p, text, "want a time such as 10m or 1h30m", "")
-	}
-	return span.Clock
-}
-
 func (d *decoder) since(p path, loc *time.Location) *time.Time {
 	text, ok := d.text(p)
 	if !ok {
@@ -265,6 +250,8 @@ func (d *decoder) stream(p path, name string, loc *time.Location) stream {
 	s.lookback = d.span(p.key("lookback"), "want a span such as 7d, 1mo or 0", func(s connector.Span) bool {
 		return s.IsZero() || s.Positive()
 	})
+	s.deepLookback = d.span(p.key("deep_lookback"), "want a positive span such as 90d or 6mo", connector.Span.Positive)
+	s.schedule = d.schedule(p.key("schedule"), loc)
 	s.lag = d.span(p.key("lag"), "want a span such as 1h, 1d or -1d", func(connector.Span) bool { return true })
 	s.since = d.since(p.key("since"), loc)
 	return s

@@ -50,6 +50,11 @@ var fileKeys = []key{
 		},
 	}},
 	{name: "sources", about: "The configured accounts. The name of a source is the schema of its tables.", form: formNamed, keys: sourceKeys},
+	{name: "serve", about: "How winch serve runs.", form: formTable, keys: []key{
+		{name: "listen", about: "The address on which health and the web page are served.", standard: DefaultListen, example: DefaultListen},
+		{name: "grace", about: "How long a shutdown waits for slices that are being read, before it cancels them.", pattern: spanPattern, standard: "30s", example: "30s"},
+		{name: "stuck_after", about: "After how long without a byte or a record a slice is given up; waits that the vendor asked for do not count.", pattern: spanPattern, standard: "15m", example: "15m"},
+	}},
 	{name: "telemetry", about: "What Winch tells about itself.", form: formTable, keys: []key{
 		{name: "otlp_endpoint", about: "The URL that traces and metrics are sent to by OTLP over HTTP; none: they are not sent.", example: "http://localhost:4318", pattern: "^https?://"},
 	}},
@@ -67,9 +72,10 @@ var sourceKeys = []key{
 	{name: "connector", about: "The connector that knows the vendor; winch connectors lists them.", pattern: "^[a-z][a-z0-9_]{0,62}$"},
 	{name: "config", about: "The connector's own settings; winch connectors NAME lists them.", form: formSettings, references: true},
 	{name: "enabled", about: "Whether the source is pulled when no source is named.", form: formFlag, standard: "true"},
-	{name: "schedule", about: "When the source is pulled: five cron fields, or six with seconds first, or @daily, @hourly, @every 6h.", example: "0 2 * * *"},
+	{name: "schedule", about: "When the source is pulled: five cron fields, or six with seconds first, or @daily, @hourly, @every 6h, or one-shot times such as 2026-12-24T02:00, separated by commas.", example: "0 2 * * *"},
+	{name: "deep_schedule", about: "When the windows within the deep lookback are read again, as schedule. Without it a pull does so for those whose last reading is long ago.", example: "0 4 * * 0"},
 	{name: "timezone", about: "The IANA time zone of schedule and since, and in which days begin.", standard: "UTC", example: "Europe/Stockholm"},
-	{name: "jitter", about: "Each scheduled pull is put off by a random time up to this.", pattern: spanPattern, standard: "0", example: "10m"},
+	{name: "jitter", about: "The scheduled pulls are put off by a time up to this, which is always the same for the source.", pattern: spanPattern, standard: "0", example: "10m"},
 	{name: "overlap", about: "What happens to a tick while the pull before is still running.", choices: []string{string(OverlapSkip), string(OverlapQueue)}, standard: string(OverlapSkip)},
 	{name: "catch_up", about: "What happens to ticks that were missed while no agent was running.", choices: []string{string(CatchUpOnce), string(CatchUpAll), string(CatchUpNone)}, standard: string(CatchUpOnce)},
 	{name: "since", about: "The earliest moment to read: a date, or a time as RFC 3339.", example: "2025-01-01"},
@@ -78,8 +84,10 @@ var sourceKeys = []key{
 
 var streamKeys = []key{
 	{name: "enabled", about: "Whether the stream is pulled.", form: formFlag, standard: "true"},
+	{name: "schedule", about: "When the stream is pulled, instead of by the source's schedule.", example: "@every 1h"},
 	{name: "slice", about: "The length of the windows in which a window stream is read.", pattern: spanPattern, example: "1d"},
 	{name: "lookback", about: "How far behind now a window stays restatable and is read again.", pattern: spanPattern, example: "7d"},
+	{name: "deep_lookback", about: "How far behind now a window is read again by the deep re-read.", pattern: spanPattern, example: "90d"},
 	{name: "lag", about: "How long after its end a window is not yet worth reading.", pattern: spanPattern, example: "1h"},
 	{name: "since", about: "The earliest moment to read of this stream, instead of the source's.", example: "2025-01-01"},
 }

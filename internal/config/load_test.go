@@ -55,7 +55,7 @@ sources:
     overlap: queue
     catch_up: all
     since: 2025-01-01
-  alpha: {connector: free, since: "2025-01-01T06:00:00+01:00"}
+  alpha: {connector: free, schedule: 2026-12-24T02:00, since: "2025-01-01T06:00:00+01:00"}
 plugins: {directories: [lib, /opt/lib], checksums: {other: `+strings.Repeat("AB", 32)+`}}
 telemetry: {otlp_endpoint: "http://localhost:4318"}
 log: {level: debug, format: json}
@@ -194,7 +194,7 @@ func TestProblemsOfVariablesNameTheVariable(t *testing.T) {
 		`WINCH_SOURCES_SHOP_SE_CONFIG_CLIENT_SECRET: sources.shop_se.config.client_secret: [redacted]: want at least 8 characters; Issued with the client id`,
 		`WINCH_SOURCES_SHOP_SE_CONFIG_PAGE_SIZE: sources.shop_se.config.page_size: "many": want a whole number, found text`,
 		`WINCH_SOURCES_SHOP_SE_ENABLED: sources.shop_se.enabled: "perhaps": want true or false`,
-		`WINCH_SOURCES_SHOP_SE_SCHEDULE: sources.shop_se.schedule: "hourly": want a cron expression such as "0 2 * * *", @daily or "@every 6h": want 5 fields, or 6 with seconds first, found 1`,
+		`WINCH_SOURCES_SHOP_SE_SCHEDULE: sources.shop_se.schedule: "hourly": want a cron expression such as "0 2 * * *", @daily or "@every 6h", or a time such as "2026-12-24T02:00": want 5 fields, or 6 with seconds first, found 1`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

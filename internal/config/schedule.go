@@ -11,29 +11,47 @@ import (
 )
 
 // A Schedule says when a source is pulled. The zero Schedule never is due.
+//
+// Its moments are of whole seconds. A cron expression that names hours goes by the
+// wall clock of its location, one with a star for the hour by time as it passes,
+// and @every by time since 1970.
 type Schedule struct {
 	text     string
-	schedule cron.Schedule
+	calendar calendar
 	location *time.Location
 }
 
 // IsZero reports whether there is no schedule.
-func (s Schedule) IsZero() bool { return s.schedule == nil }
+func (s Schedule) IsZero() bool { return s.calendar == nil }
 
 // String returns the schedule as it was written.
 func (s Schedule) String() string { return s.text }
 
-// Next returns the first moment after t at which the source is due, by the
-// calendar of the source's time zone; the zero time if there is none.
+// Location is the time zone that the schedule goes by.
+func (s Schedule) Location() *time.Location { return location(s.location) }
+
+// Next returns the first moment after t at which the source is due; the zero time
+// if there is none.
 func (s Schedule) Next(t time.Time) time.Time {
-	if s.schedule == nil {
+	if s.calendar == nil {
 		return time.Time{}
 	}
-	return s.schedule.Next(t.In(s.location))
+	next := s.calendar.next(t)
+	if next.IsZero() {
+		return next
+	}
+	return next.In(s.Location())
+}
+
+func location(loc *time.Location) *time.Location {
+	if loc == nil {
+		return time.UTC
+	}
+	return loc
 }
 
 const (
-	wantCron = `want a cron expression such as "0 2 * * *", @daily or "@every 6h"`
+	wantCron = `want a cron expression such as "0 2 * * *", @daily or "@every 6h", or a time such as "2026-12-24T02:00"`
 	wantDay  = `want a date such as 2025-01-01, or a time such as 2025-01-01T06:00:00+01:00`
 )
 
@@ -42,16 +60,21 @@ var cronParser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | 
 var cronFields = [...]string{"second", "minute", "hour", "day of month", "month", "day of week"}
 
 // parseSchedule reads a cron expression of five fields, of six with seconds
-// first, or a descriptor. The error says what is wanted and, where it can, why
-// this is not it.
+// first, a descriptor, or one-shot times. The error says what is wanted and, where
+// it can, why this is not it.
 func parseSchedule(text string, location *time.Location) (Schedule, error) {
 	if strings.HasPrefix(text, "TZ=") || strings.HasPrefix(text, "CRON_TZ=") {
 		return Schedule{}, errors.New("the time zone belongs in timezone, not in the schedule")
 	}
-	if every, ok := strings.CutPrefix(text, "@every "); ok {
-		if d, err := time.ParseDuration(every); err != nil || d < time.Second {
-			return Schedule{}, errors.New(`want at least one second after @every, such as "@every 6h" or "@every 90m"`)
+	if times, isOnce, err := parseOnce(text, location); isOnce {
+		return Schedule{text, times, location}, err
+	}
+	if spelled, ok := strings.CutPrefix(text, "@every "); ok {
+		d, err := time.ParseDuration(spelled)
+		if err != nil || d < time.Second || d%time.Second != 0 {
+			return Schedule{}, errors.New(`want whole seconds, at least one, after @every, such as "@every 6h" or "@every 90m"`)
 		}
+		return Schedule{text, every(d), location}, nil
 	}
 	parsed, err := cronParser.Parse(text)
 	if err != nil {
@@ -62,8 +85,14 @@ func parseSchedule(text string, location *time.Location) (Schedule, error) {
 	if parsed.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
 		return Schedule{}, errors.New("this day never comes")
 	}
-	return Schedule{text, parsed, location}, nil
+	if spec, ok := parsed.(*cron.SpecSchedule); ok && spec.Hour&everyHour == everyHour {
+		return Schedule{text, byHours{parsed, location}, location}, nil
+	}
+	return Schedule{text, byClock{parsed, location}, location}, nil
 }
+
+// everyHour is the hour field of an expression that leaves no hour out.
+const everyHour = 1<<24 - 1
 
 func whyNotCron(text string) string {
 	fields := strings.Fields(text)

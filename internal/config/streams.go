@@ -13,6 +13,40 @@ type Selected struct {
 	Slice, Lookback, Lag connector.Span
 	// Since is the earliest moment wanted; zero if the configuration has none.
 	Since time.Time
+	// OwnSchedule says that the stream goes by a schedule of its own and not by
+	// that of its source.
+	OwnSchedule bool
+}
+
+// A Scheduled is one of the schedules of a source, and what is read by it.
+type Scheduled struct {
+	// Key is the schedule's key below the source: schedule, deep_schedule,
+	// streams.NAME.schedule.
+	Key      string
+	Schedule Schedule
+	// Streams are the streams it is for; empty for those without their own.
+	Streams []string
+	// Deep asks for the deep re-read.
+	Deep bool
+}
+
+// Schedules returns the schedules of the source, its own first.
+func (s *Source) Schedules() []Scheduled {
+	var all []Scheduled
+	if !s.Schedule.IsZero() {
+		all = append(all, Scheduled{Key: "schedule", Schedule: s.Schedule})
+	}
+	if !s.DeepSchedule.IsZero() {
+		all = append(all, Scheduled{Key: "deep_schedule", Schedule: s.DeepSchedule, Deep: true})
+	}
+	for _, named := range s.streams {
+		if named.enabled && !named.schedule.IsZero() {
+			all = append(all, Scheduled{
+				Key: path{"streams", named.name, "schedule"}.String(), Schedule: named.schedule, Streams: []string{named.name},
+			})
+		}
+	}
+	return all
 }
 
 // Select returns the streams to pull out of those that the source offers: those
@@ -68,6 +102,7 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 		{"slice", named.slice != nil, offered.Mode == connector.ModeWindow},
 		{"lookback", named.lookback != nil, offered.Mode == connector.ModeWindow},
 		{"lag", named.lag != nil, offered.Mode == connector.ModeWindow},
+		{"deep_lookback", named.deepLookback != nil, offered.Mode == connector.ModeWindow},
 		{"since", named.since != nil, offered.Mode != connector.ModeSnapshot},
 	} {
 		if setting.given && !setting.means {
@@ -80,7 +115,7 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 }
 
 func (s *Source) selected(offered connector.Stream, named stream) Selected {
-	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since}
+	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, OwnSchedule: !named.schedule.IsZero()}
 	if named.slice != nil {
 		sel.Slice = *named.slice
 	}
@@ -92,6 +127,9 @@ func (s *Source) selected(offered connector.Stream, named stream) Selected {
 	}
 	if named.since != nil {
 		sel.Since = *named.since
+	}
+	if named.deepLookback != nil {
+		sel.Stream.DeepLookback = *named.deepLookback
 	}
 	return sel
 }
