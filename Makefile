@@ -53,6 +53,10 @@ check: build lint test-race test-installed ## build, lint, tests with race detec
 bench: ## measure the pipeline against PostgreSQL's own floor, in one run
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench
 
+.PHONY: vendors
+vendors: ## land every vendor's account through every fault, and print what it took
+	$(GO) test -run '^$$' -bench '^BenchmarkVendors$$' -benchtime 1x -timeout 60m ./cmd/agent
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for a while (FUZZTIME=30s)
 	@./scripts/fuzz.sh $(or $(FUZZTIME),30s)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/winchdata/winch/pkg/connector"
+	"github.com/winchdata/winch/pkg/connector/rest"
 )
 
 // maxRow bounds a row of a file, and with it the memory that a download takes.
@@ -44,6 +45,8 @@ func rows(body io.Reader, each func(n int, raw []byte) error) error {
 			return damaged(err)
 		case first[0] == ' ' || first[0] == '\n' || first[0] == '\r' || first[0] == '\t':
 			_, _ = in.Discard(1) // peeked at
+		case first[0] == '<':
+			return badResponse("a page instead of a file") // of a proxy; as CSV it would pass for rows
 		case first[0] == '{':
 			return jsonRows(in, each)
 		default:
@@ -76,6 +79,9 @@ func jsonRows(in *bufio.Reader, each func(n int, raw []byte) error) error {
 			if !isObject(line) || !json.Valid(line) {
 				return rowError(n, errors.New("not a JSON object"))
 			}
+			if n == 1 && isFailure(line) {
+				return badResponse("a failure instead of a file")
+			}
 			if err := each(n, line); err != nil {
 				return err
 			}
@@ -86,6 +92,12 @@ func jsonRows(in *bufio.Reader, each func(n int, raw []byte) error) error {
 			return nil
 		}
 	}
+}
+
+// isFailure reports whether a row is the API's own envelope of a failure, which
+// comes with status 200 too.
+func isFailure(row []byte) bool {
+	return string(rest.Field(row, "success")) == "false" && (rest.Field(row, "errorCode") != nil || rest.Field(row, "errorMessage") != nil)
 }
 
 // csvRows makes an object of each row, with the names of the header.

@@ -60,6 +60,15 @@ var faultKinds = []kindText{
 	{FaultShortTokens, "tokens die sooner than promised (delay)"},
 }
 
+// FaultKinds are all kinds of faults.
+func FaultKinds() []FaultKind {
+	var all []FaultKind
+	for _, k := range faultKinds {
+		all = append(all, k.Kind)
+	}
+	return all
+}
+
 // A Fault is switched on for the requests that it matches.
 type Fault struct {
 	Kind FaultKind
