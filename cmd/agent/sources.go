@@ -25,7 +25,7 @@ func (a *app) openSink(ctx context.Context, where config.Sink) (store sink.Sink,
 	if url.SQLite != "" {
 		store, err = sqlite.Open(ctx, url.SQLite, sqlite.Options{})
 	} else {
-		store, err = postgres.Open(ctx, url.Postgres.Reveal(), postgres.Options{})
+		store, err = postgres.Open(ctx, url.Postgres.Reveal(), postgres.Options{Version: buildVersion()})
 	}
 	if err != nil {
 		return nil, nil, err

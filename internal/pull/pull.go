@@ -30,6 +30,7 @@ type Session struct {
 // A Job says what one run reads.
 type Job struct {
 	Source    string
+	Budget    string // see sink.Claim
 	Connector string
 	Trigger   string // what caused the run: pull, demo
 	// Open starts a session. It may be called again when a session's process has
@@ -69,7 +70,7 @@ const DefaultSlices = 4
 // everything committed that had been.
 func (p *Puller) Run(ctx context.Context, job Job) (Result, error) {
 	res := Result{Name: job.Source, Connector: job.Connector}
-	release, err := p.Sink.Lock(ctx, job.Source)
+	held, release, err := p.Sink.Lock(ctx, sink.Claim{Source: job.Source, Budget: job.Budget})
 	if err != nil {
 		res.fail(ctx, err)
 		return res, err
@@ -86,8 +87,11 @@ func (p *Puller) Run(ctx context.Context, job Job) (Result, error) {
 	r := &run{Puller: p, job: job, id: id, log: p.Log.With("run", id, "source", job.Source)}
 	r.log.InfoContext(ctx, "run started", "trigger", job.Trigger)
 	started := time.Now()
-	err = r.execute(ctx)
+	err = r.execute(held)
 	r.close()
+	if err != nil && ctx.Err() == nil && held.Err() != nil {
+		err = context.Cause(held) // I3: the source is no longer ours, or a person cancelled the run
+	}
 	r.fill(ctx, &res, err)
 
 	// I4: the outcome is recorded also when the run was cancelled.

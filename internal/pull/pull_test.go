@@ -437,7 +437,7 @@ func TestSnapshotThatCheckpointsIsRefused(t *testing.T) {
 func TestSourceThatIsBeingPulledIsBusy(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, &vendor{})
-	release, err := f.store.Lock(t.Context(), "s")
+	_, release, err := f.store.Lock(t.Context(), sink.Claim{Source: "s"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func (r *run) fill(ctx context.Context, res *Result, err error) {
 		res.Streams = append(res.Streams, one)
 	}
 	switch {
-	case ctx.Err() != nil && connector.Cancelled(err):
+	case ctx.Err() != nil && connector.Cancelled(err), errors.Is(err, sink.ErrCancelled):
 		res.Status = sink.Interrupted
 	case err == nil && failed == 0 && open == 0:
 		res.Status = sink.Succeeded
@@ -134,7 +134,7 @@ func (res Result) end(now time.Time) sink.RunEnd {
 	for _, s := range res.Streams {
 		end.Slices += int64(s.Slices)
 	}
-	if first := res.FirstError(); first != nil && res.Status != sink.Interrupted {
+	if first := res.FirstError(); first != nil && (res.Status != sink.Interrupted || errors.Is(first, sink.ErrCancelled)) {
 		end.ErrorKind = connector.KindOf(first)
 		end.Error = first.Error()
 	}

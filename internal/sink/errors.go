@@ -30,6 +30,8 @@ const (
 	FaultSchema
 	// FaultVersion: a newer program migrated this store.
 	FaultVersion
+	// FaultFenced: the agent no longer holds the source, another may.
+	FaultFenced
 )
 
 // An Error is a failure of the store, not of the vendor or of a record.

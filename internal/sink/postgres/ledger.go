@@ -163,6 +163,10 @@ ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 	error = EXCLUDED.error`
 	errorKind, text := failure(cause)
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// What another agent has written since it took over stays.
+		if err := s.stillHeld(ctx, tx, a.Slice.Source); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, upsert, append(sliceValues(a.Slice), a.Run, errorKind, text)...); err != nil {
 			return err
 		}

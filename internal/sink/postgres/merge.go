@@ -83,7 +83,7 @@ func (w *writer) begin(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1::bigint)", w.table.lock()); err != nil {
 		return err
 	}
-	return w.sink.stillLocked(ctx, tx, w.attempt.Slice.Source)
+	return w.sink.stillHeld(ctx, tx, w.attempt.Slice.Source)
 }
 
 func (w *writer) mergeRows(ctx context.Context, tx pgx.Tx, staged int64) (c ledger.Counts, err error) {

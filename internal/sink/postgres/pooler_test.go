@@ -31,7 +31,7 @@ func TestPoolerInTransactionModeIsRefused(t *testing.T) {
 	wantFault(t, err, sink.FaultSchema, "a connection pooler in transaction mode", "pool in session mode")
 
 	s := prepared(t, startPool(t, &pool{server: server.LoopbackURL()}))
-	release, err := s.Lock(t.Context(), "shop")
+	_, release, err := s.Lock(t.Context(), sink.Claim{Source: "shop"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,14 +11,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,6 +32,8 @@ type Options struct {
 	// Writers is how many slices can be written at the same time: Begin waits
 	// for one to be closed. Each has a connection. 0 means 8.
 	Writers int
+	// Version is the program's, for those who look at the agents.
+	Version string
 }
 
 const (
@@ -50,9 +51,15 @@ type Sink struct {
 	pool     *pgxpool.Pool // for short statements
 	writers  *pgxpool.Pool // a connection for each slice being written
 	location string
+	version  string
 
-	mu    sync.Mutex
-	locks map[string]sourceLock // by source
+	attending sync.Mutex  // held while joining and leaving the agents
+	agent     *attendance // nil until something is locked
+	startedAt time.Time
+	draining  atomic.Bool
+
+	mu     sync.Mutex
+	leases map[string]*lease // by source
 }
 
 var _ sink.Sink = (*Sink)(nil)
@@ -77,10 +84,10 @@ func Open(ctx context.Context, url string, o Options) (*Sink, error) {
 	// By SET, since poolers refuse most parameters at the start of a session. All
 	// names are written in full; compiling a merge takes longer than it saves.
 	conn.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
-		return c.Exec(ctx, "SET search_path = ''; SET jit = off").Close()
+		return c.Exec(ctx, fmt.Sprintf("SET search_path = ''; SET jit = off; SET idle_in_transaction_session_timeout = %d", patience.Milliseconds())).Close()
 	}
 
-	s := &Sink{config: conn.Copy(), location: location(conn), locks: map[string]sourceLock{}}
+	s := &Sink{config: conn.Copy(), location: location(conn), version: o.Version, leases: map[string]*lease{}}
 	if err := s.examine(ctx); err != nil {
 		return nil, err
 	}
@@ -107,15 +114,15 @@ func Open(ctx context.Context, url string, o Options) (*Sink, error) {
 	return s, nil
 }
 
-// Close ends all connections, and the locks with them. Writers must be closed
-// before.
+// Close ends all connections, and with them what the agent holds. Writers must be
+// closed before.
 func (s *Sink) Close() error {
-	s.mu.Lock()
-	locks := slices.Collect(maps.Values(s.locks))
-	s.mu.Unlock()
-	for _, lock := range locks {
-		lock.release()
+	for source, l := range s.leasesHeld() {
+		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+		_, _ = s.pool.Exec(ctx, freeQuery, source, l.token) // or it ends with the agent
+		cancel()
 	}
+	s.leaveAgents()
 	s.writers.Close()
 	s.pool.Close()
 	return nil

@@ -75,7 +75,7 @@ func (s *Sink) runs(ctx context.Context, where string, limit int, arg any) ([]si
 func (s *Sink) RunByID(ctx context.Context, id int64) (sink.Run, []sink.Read, error) {
 	runs, err := s.runs(ctx, "id = $1", 1, id)
 	if errors.Is(err, sink.ErrNoRun) {
-		return sink.Run{}, nil, fmt.Errorf("run %d: %w", id, sink.ErrNoRun)
+		return sink.Run{}, nil, noRun(id)
 	}
 	if err != nil {
 		return sink.Run{}, nil, err
@@ -96,3 +96,5 @@ FROM winch.reads WHERE run = $1 ORDER BY ended_at, id`
 	})
 	return runs[0], reads, fault(ctx, op, err)
 }
+
+func noRun(id int64) error { return fmt.Errorf("run %d: %w", id, sink.ErrNoRun) }

@@ -57,7 +57,7 @@ func pullForever(do, address string, open func(ctx context.Context, address stri
 	if err != nil {
 		return err
 	}
-	if _, err := s.Lock(ctx, source); err != nil {
+	if _, _, err := s.Lock(ctx, sink.Claim{Source: source}); err != nil {
 		return err
 	}
 	run, err := s.StartRun(ctx, sink.Run{Source: source, Connector: "shop", Trigger: "pull", StartedAt: begun(1)})
@@ -154,7 +154,7 @@ func (s *store) takeOver(t *testing.T) (release func()) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
-		release, err := s.Lock(ctx, source)
+		_, release, err := s.Lock(ctx, sink.Claim{Source: source})
 		var busy *sink.Busy
 		if errors.As(err, &busy) {
 			runtime.Gosched()

@@ -13,7 +13,7 @@ import (
 // lock takes the right to pull the source.
 func lock(t *testing.T, s sink.Sink, source string) (release func()) {
 	t.Helper()
-	release, err := s.Lock(t.Context(), source)
+	_, release, err := s.Lock(t.Context(), sink.Claim{Source: source})
 	if err != nil {
 		t.Fatalf("lock %s: %v", source, err)
 	}
@@ -22,7 +22,7 @@ func lock(t *testing.T, s sink.Sink, source string) (release func()) {
 
 func wantBusy(t *testing.T, s sink.Sink, source string) {
 	t.Helper()
-	release, err := s.Lock(t.Context(), source)
+	_, release, err := s.Lock(t.Context(), sink.Claim{Source: source})
 	if err == nil {
 		release()
 	}

@@ -77,6 +77,7 @@ func Run(t *testing.T, h Harness) {
 		{"runs", runCases},
 		{"history", historyCases},
 		{"lock", lockCases},
+		{"lease", leaseCases},
 		{"death", deathCases},
 		{"model", modelCases},
 	} {

@@ -230,14 +230,14 @@ func TestTheHolderOfAFileIsNamed(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "winch.db")
 	first, second := ready(t, path, sqlite.Options{}), ready(t, path, sqlite.Options{})
-	release, err := first.Lock(t.Context(), "shop_se")
+	_, release, err := first.Lock(t.Context(), sink.Claim{Source: "shop_se"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
 	var busy *sink.Busy
 	// One agent at a time pulls into a file, whatever the source.
-	if _, err := second.Lock(t.Context(), "shop_no"); !errors.As(err, &busy) || busy.Holder != fmt.Sprint("pid ", os.Getpid()) {
+	if _, _, err := second.Lock(t.Context(), sink.Claim{Source: "shop_no"}); !errors.As(err, &busy) || busy.Holder != fmt.Sprint("pid ", os.Getpid()) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -29,16 +30,19 @@ type locks struct {
 }
 
 // A hold is one source that is locked.
-type hold struct{ source string }
+type hold struct {
+	source, budget string
+	stop           func() // ends what watches for a person's cancel, and waits for it
+}
 
-// Lock implements sink.Sink. One process pulls into the file, so another one is
-// busy with all sources.
-func (s *Sink) Lock(ctx context.Context, source string) (release func(), err error) {
-	h, err := s.locks.take(ctx, source)
+// Lock implements sink.Leases. One process pulls into the file, so another one is
+// busy with all sources, and the right is not lost while the process lives.
+func (s *Sink) Lock(ctx context.Context, c sink.Claim) (context.Context, func(), error) {
+	source := c.Source
+	h, err := s.locks.take(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	release = func() { s.locks.release(h) }
 	// I4: nobody else can give these runs an outcome.
 	err = s.update(ctx, "record lost runs of "+source, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE "winch.runs" SET outcome = ?, ended_at = ? WHERE source = ? AND outcome = ''`,
@@ -46,17 +50,35 @@ func (s *Sink) Lock(ctx context.Context, source string) (release func(), err err
 		return err
 	})
 	if err != nil {
-		release()
-		return nil, err
+		s.locks.release(h)
+		return nil, nil, err
 	}
-	return release, nil
+	held, lose := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() { // awaited by stop
+		defer close(watched)
+		s.watchCancel(held, source, lose)
+	}()
+	s.locks.mu.Lock()
+	h.stop = func() {
+		lose(context.Canceled)
+		<-watched
+	}
+	s.locks.mu.Unlock()
+	return held, sync.OnceFunc(func() {
+		h.stop()
+		s.locks.release(h)
+	}), nil
 }
 
-func (l *locks) take(ctx context.Context, source string) (*hold, error) {
+func (l *locks) take(ctx context.Context, c sink.Claim) (*hold, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held[source] != nil {
-		return nil, &sink.Busy{Source: source, Holder: "pid " + strconv.Itoa(os.Getpid())}
+	source := c.Source
+	for _, h := range l.held {
+		if h.source == source || c.Budget != "" && h.budget == c.Budget {
+			return nil, &sink.Busy{Source: source, Holder: "pid " + strconv.Itoa(os.Getpid())}
+		}
 	}
 	if l.file == nil {
 		file, holder, err := l.open()
@@ -68,7 +90,7 @@ func (l *locks) take(ctx context.Context, source string) (*hold, error) {
 		}
 		l.file = file
 	}
-	h := &hold{source}
+	h := &hold{source: source, budget: c.Budget, stop: func() {}}
 	l.held[source] = h
 	return h, nil
 }
@@ -99,6 +121,38 @@ func (l *locks) open() (locked *os.File, holder string, err error) {
 	return file, "", nil
 }
 
+// holder returns the process that pulls into the file, and since when; 0 if none
+// does.
+func (l *locks) holder() (pid int, since time.Time, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	info, err := os.Stat(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, time.Time{}, nil
+	}
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	if l.file != nil {
+		return os.Getpid(), info.ModTime().UTC(), nil
+	}
+	file, err := os.Open(l.path)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	defer func() { _ = file.Close() }() // read only
+	free, err := tryLock(file)
+	if err != nil || free {
+		return 0, time.Time{}, err // closing ends the lock
+	}
+	text, err := io.ReadAll(io.LimitReader(file, 32))
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	pid, _ = strconv.Atoi(strings.TrimSpace(string(text))) // not written yet: about to pull
+	return pid, info.ModTime().UTC(), nil
+}
+
 func (l *locks) release(h *hold) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,6 +166,9 @@ func (l *locks) release(h *hold) {
 func (l *locks) releaseAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, h := range l.held {
+		h.stop()
+	}
 	clear(l.held)
 	l.unlockIfUnused()
 }
