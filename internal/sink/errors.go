@@ -50,13 +50,19 @@ func (e *Error) Retryable() bool {
 	return e.Fault == FaultUnreachable || e.Fault == FaultTransient
 }
 
-// Busy says that another agent pulls the source.
+// Busy says that another agent pulls the source, or has the whole store for itself.
 type Busy struct {
-	Source string
+	Source string // empty: the whole store
 	Holder string // who, as far as known: "pid 4711"
 }
 
 func (e *Busy) Error() string {
+	switch {
+	case e.Source == "" && e.Holder == "":
+		return "the store is in use by another agent"
+	case e.Source == "":
+		return fmt.Sprintf("the store is in use by another agent (%s)", e.Holder)
+	}
 	if e.Holder == "" {
 		return fmt.Sprintf("source %s is being pulled by another agent", e.Source)
 	}

@@ -63,6 +63,12 @@ type TickState struct {
 // Schedules keeps what was decided about ticks, so that each is decided once
 // whoever decides and whoever dies.
 type Schedules interface {
+	// Serve takes the right to run the schedules of the store until release or the
+	// end of the process. Of a store that one agent has for itself it is exclusive,
+	// also against pulls by others, and a *Busy error without source says who holds
+	// it; a store that agents share grants it to any number.
+	Serve(ctx context.Context) (release func(), err error)
+
 	// Now returns the store's clock: the one clock that all agents share.
 	Now(ctx context.Context) (time.Time, error)
 
@@ -75,7 +81,8 @@ type Schedules interface {
 	// decide ticks of the same source wait. It reads the state, with the ticks that
 	// are decided after the moment from, calls decide, and records the ticks that
 	// decide returns. A tick that is decided already is left as it is; the others
-	// are returned with DecidedAt. Decide does not call the store.
+	// are returned with DecidedAt, in their order. Decide does not call the store
+	// and may be called again.
 	DecideTicks(ctx context.Context, source, schedule string, from time.Time, decide func(TickState) []Tick) ([]Tick, error)
 
 	// FinishTick records that the work of a taken tick has ended, by which run (0:

@@ -15,6 +15,7 @@ import (
 // Their errors are *Error where the store itself is at fault.
 type Sink interface {
 	History
+	Schedules
 
 	// Migrate brings the agent's own tables to the version of this program,
 	// under a lock, so that several agents may call it at the same time. It

@@ -78,6 +78,7 @@ func Run(t *testing.T, h Harness) {
 		{"history", historyCases},
 		{"lock", lockCases},
 		{"lease", leaseCases},
+		{"schedule", scheduleCases},
 		{"death", deathCases},
 		{"model", modelCases},
 	} {

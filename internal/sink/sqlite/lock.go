@@ -213,3 +213,10 @@ func (l *locks) wait(ctx context.Context) (unlock func(), err error) {
 		}
 	}
 }
+
+// holds reports whether this process holds the source.
+func (l *locks) holds(source string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held[source] != nil
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -116,4 +117,33 @@ func text(v any) string {
 		return hex.EncodeToString(v)
 	}
 	return fmt.Sprint(v)
+}
+
+func TestOneAgentServesTheFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "winch.db")
+	var agents [2]sink.Sink
+	for i := range agents {
+		s, err := open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if _, err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		agents[i] = s
+	}
+	release, err := agents[0].Serve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var busy *sink.Busy
+	if _, err := agents[1].Serve(t.Context()); !errors.As(err, &busy) || busy.Source != "" {
+		t.Errorf("second: want a *sink.Busy of the store, got %v", err)
+	}
+	if _, _, err := agents[1].Lock(t.Context(), sink.Claim{Source: "shop_se"}); !errors.As(err, &busy) {
+		t.Errorf("a pull beside: want a *sink.Busy, got %v", err)
+	}
+	release()
 }
