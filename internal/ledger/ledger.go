@@ -52,11 +52,17 @@ type Counts struct {
 	Updated   int64 `json:"updated"`
 	Unchanged int64 `json:"unchanged"`
 	Deleted   int64 `json:"deleted"`
+	// Quarantined is the number of records that could not become rows and were
+	// set aside. They are not among Rows.
+	Quarantined int64 `json:"quarantined"`
 }
 
 // Add returns the sum of both.
 func (c Counts) Add(d Counts) Counts {
-	return Counts{c.Rows + d.Rows, c.Inserted + d.Inserted, c.Updated + d.Updated, c.Unchanged + d.Unchanged, c.Deleted + d.Deleted}
+	return Counts{
+		c.Rows + d.Rows, c.Inserted + d.Inserted, c.Updated + d.Updated, c.Unchanged + d.Unchanged,
+		c.Deleted + d.Deleted, c.Quarantined + d.Quarantined,
+	}
 }
 
 // An Entry is a row of the ledger: what is known about one slice.

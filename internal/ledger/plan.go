@@ -22,6 +22,9 @@ type Want struct {
 	Slice, Lookback, Lag connector.Span
 	// Location is where days, weeks and months begin; nil is UTC.
 	Location *time.Location
+	// Quarantine limits what may be set aside of the stream; nil: DefaultLimits.
+	// Planning does not look at it.
+	Quarantine *Limits
 }
 
 // DefaultHistory is how far back a window stream without a since is read.

@@ -131,6 +131,7 @@ type streamState struct {
 	result StreamResult
 	closed map[string]error // partitions that take no more slices, with the reason
 	first  time.Time        // of the first slice's start
+	aside  int64            // records that slices of the run set aside, or are about to
 }
 
 func (r *run) execute(ctx context.Context) error {

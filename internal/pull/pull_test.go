@@ -397,30 +397,6 @@ func TestRetryGoesOnFromTheLastCheckpoint(t *testing.T) {
 	}
 }
 
-func TestRecordThatCannotLandFailsItsSliceAtOnce(t *testing.T) {
-	t.Parallel()
-	attempts := 0
-	v := &vendor{streams: []connector.Stream{customers()}}
-	v.pull = func(_ context.Context, _ connector.Request, out connector.Emitter) error {
-		attempts++
-		if err := out.Record([]byte(`{"id":"x1"}`)); err != nil {
-			return errors.New("the connector tells something else")
-		}
-		return nil
-	}
-	f := newFixture(t, v)
-	res, err := f.run(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if attempts != 1 {
-		t.Errorf("tried %d times, want once", attempts)
-	}
-	if got := fmt.Sprint(res.Streams[0].Err); !strings.Contains(got, "s/customers: column id: want a number") {
-		t.Errorf("error %q, want it to name the column (P3)", got)
-	}
-}
-
 func TestSnapshotThatCheckpointsIsRefused(t *testing.T) {
 	t.Parallel()
 	v := &vendor{streams: []connector.Stream{customers()}}

@@ -113,7 +113,8 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 			err = closeErr
 		}
 	}()
-	out := &emitter{run: r, ctx: ctx, writer: writer, attempt: a, usage: recorder, cursor: cursor}
+	out := &emitter{run: r, ctx: ctx, writer: writer, attempt: a, usage: recorder, cursor: cursor, aside: t.stream.setAside()}
+	defer func() { out.aside.end(err == nil) }()
 	err = src.Pull(ctx, connector.Request{
 		Stream:    a.Slice.Stream,
 		Partition: a.Slice.Partition,
@@ -128,6 +129,9 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 		return done, out.err
 	}
 	if err != nil {
+		return done, err
+	}
+	if err := out.judge(); err != nil {
 		return done, err
 	}
 	// I1: rows, ledger row and cursor are one transaction.
@@ -146,6 +150,7 @@ type emitter struct {
 	records  int64
 	reported time.Time
 	err      error
+	aside    setAside
 }
 
 // progressEvery is after how many records the clock is looked at for a progress
@@ -160,8 +165,9 @@ func (e *emitter) Record(raw []byte) error {
 		return e.err
 	}
 	if err := e.writer.Record(raw); err != nil {
-		e.err = recordError(err)
-		return e.err
+		if e.err = e.quarantine(raw, err); e.err != nil {
+			return e.err
+		}
 	}
 	if e.records++; e.records%progressEvery == 0 {
 		e.progress()
@@ -177,10 +183,14 @@ func (e *emitter) Checkpoint(c connector.Cursor) error {
 		e.err = &connector.Error{Kind: connector.KindBadResponse, Op: "checkpoint", Err: errors.New("a snapshot stream has no checkpoints"), Hint: "this is a defect of the connector: tell its author"}
 		return e.err
 	}
+	if e.err = e.judge(); e.err != nil {
+		return e.err
+	}
 	if err := e.writer.Checkpoint(e.ctx, c, e.usage.Total()); err != nil {
 		e.err = err
 		return err
 	}
+	e.aside.commit()
 	e.cursor = append(connector.Cursor(nil), c...)
 	e.progress()
 	return nil
@@ -193,18 +203,6 @@ func (e *emitter) progress() {
 	}
 	e.reported = now
 	e.run.observe(Event{Kind: Progress, Slice: e.attempt.Slice, Records: e.records, Usage: e.usage.Total()})
-}
-
-// recordError gives a record that cannot become a row its kind.
-func recordError(err error) error {
-	var bad *record.Error
-	if !errors.As(err, &bad) {
-		return err
-	}
-	return &connector.Error{
-		Kind: connector.KindBadResponse, Err: err,
-		Hint: "the vendor sends something else than the stream declares; nothing of this slice was written",
-	}
 }
 
 // next decides whether a slice that failed is tried again, and after which wait.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -16,6 +17,7 @@ import (
 type Sink interface {
 	History
 	Schedules
+	Quarantine
 
 	// Migrate brings the agent's own tables to the version of this program,
 	// under a lock, so that several agents may call it at the same time. It
@@ -79,6 +81,16 @@ type Writer interface {
 	// while the store is behind and does not keep raw. An error that wraps a
 	// *record.Error is the record's fault, any other the store's.
 	Record(raw []byte) error
+	// Quarantine sets aside a record that Record refused with the cause. It is
+	// kept with the rows of the same Checkpoint or Commit, in their transaction
+	// (I1), without what Secret columns read (P10). A row at rest with its key
+	// counts as reported and is not taken for vanished; if the key of any such
+	// record cannot be read, nothing is. A record of the same key that is read
+	// later supersedes it, in this attempt or another.
+	//
+	// Commit of an attempt that is not Resumed replaces what earlier reads of
+	// the slice had set aside.
+	Quarantine(raw []byte, cause *record.Error) error
 	// Checkpoint commits the rows so far with the cursor; the ledger row is then
 	// Partial. Not for snapshot streams.
 	Checkpoint(ctx context.Context, c connector.Cursor, usage connector.Usage) error

@@ -16,18 +16,18 @@ import (
 
 // countColumns are the columns of counts and usage, in the order of countValues
 // and countTargets.
-const countColumns = "rows, inserted, updated, unchanged, deleted, requests, retries, bytes, waited_us, tokens_fetched, renewed_on_401"
+const countColumns = "rows, inserted, updated, unchanged, deleted, quarantined, requests, retries, bytes, waited_us, tokens_fetched, renewed_on_401"
 
 func countValues(c ledger.Counts, u connector.Usage) []any {
 	return []any{
-		c.Rows, c.Inserted, c.Updated, c.Unchanged, c.Deleted,
+		c.Rows, c.Inserted, c.Updated, c.Unchanged, c.Deleted, c.Quarantined,
 		u.Requests, u.Retries, u.Bytes, u.Waited.Microseconds(), u.TokensFetched, u.RenewedOn401,
 	}
 }
 
 func countTargets(c *ledger.Counts, u *connector.Usage) []any {
 	return []any{
-		&c.Rows, &c.Inserted, &c.Updated, &c.Unchanged, &c.Deleted,
+		&c.Rows, &c.Inserted, &c.Updated, &c.Unchanged, &c.Deleted, &c.Quarantined,
 		&u.Requests, &u.Retries, &u.Bytes, (*microseconds)(&u.Waited), &u.TokensFetched, &u.RenewedOn401,
 	}
 }
@@ -109,13 +109,13 @@ FROM winch.slices WHERE $1 IN ('', source) ORDER BY ` + sliceColumns
 // among the reads.
 func (w *writer) record(ctx context.Context, tx pgx.Tx, l landing, counts ledger.Counts) error {
 	const upsert = "INSERT INTO winch.slices AS l (" + sliceColumns + ", state, cursor, " + countColumns + `, first_read_at, last_read_at, run)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19, $20)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20, $21)
 ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 	state = EXCLUDED.state,
-	cursor = CASE WHEN $21 THEN l.cursor ELSE EXCLUDED.cursor END,
+	cursor = CASE WHEN $22 THEN l.cursor ELSE EXCLUDED.cursor END,
 	(` + countColumns + `) = (
-		EXCLUDED.rows, EXCLUDED.inserted, EXCLUDED.updated, EXCLUDED.unchanged, EXCLUDED.deleted, EXCLUDED.requests,
-		EXCLUDED.retries, EXCLUDED.bytes, EXCLUDED.waited_us, EXCLUDED.tokens_fetched, EXCLUDED.renewed_on_401),
+		EXCLUDED.rows, EXCLUDED.inserted, EXCLUDED.updated, EXCLUDED.unchanged, EXCLUDED.deleted, EXCLUDED.quarantined,
+		EXCLUDED.requests, EXCLUDED.retries, EXCLUDED.bytes, EXCLUDED.waited_us, EXCLUDED.tokens_fetched, EXCLUDED.renewed_on_401),
 	first_read_at = COALESCE(l.first_read_at, EXCLUDED.first_read_at),
 	last_read_at = EXCLUDED.last_read_at,
 	run = EXCLUDED.run,
@@ -144,7 +144,7 @@ ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 
 func insertRead(ctx context.Context, tx pgx.Tx, a sink.Attempt, state ledger.State, endedAt time.Time, c ledger.Counts, u connector.Usage, kind, text string) error {
 	const insert = "INSERT INTO winch.reads (" + sliceColumns + ", " + countColumns + `, run, state, started_at, ended_at, error_kind, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`
 	args := append(sliceValues(a.Slice), countValues(c, u)...)
 	args = append(args, a.Run, string(state), a.StartedAt, endedAt, kind, text)
 	_, err := tx.Exec(ctx, insert, args...)

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/quarantine"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -16,6 +17,8 @@ type landing struct {
 	state  ledger.State
 	cursor connector.Cursor
 	usage  connector.Usage
+	// instead of the ledger, for rows that come from no reading
+	instead func(context.Context, pgx.Tx) error
 }
 
 // merge brings the staged rows into the table and the ledger row with them, in
@@ -27,6 +30,7 @@ func (w *writer) merge(ctx context.Context, l landing) (ledger.Counts, error) {
 		return w.counts, err
 	}
 	counts := w.counts
+	var ids map[quarantine.Key]int64
 	err = pgx.BeginTxFunc(ctx, w.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if err := w.begin(ctx, tx); err != nil {
 			return err
@@ -36,8 +40,20 @@ func (w *writer) merge(ctx context.Context, l landing) (ledger.Counts, error) {
 			return err
 		}
 		counts = counts.Add(merged)
+		if l.instead != nil {
+			return l.instead(ctx, tx)
+		}
+		n, heldIDs, err := w.setAside(ctx, tx)
+		if err != nil {
+			return err
+		}
+		ids = heldIDs
+		counts.Quarantined += n
 		if l.state == ledger.Held {
 			if counts.Deleted, err = w.removeVanished(ctx, tx); err != nil {
+				return err
+			}
+			if err := w.replaceQuarantined(ctx, tx); err != nil {
 				return err
 			}
 		} else if err := w.keepKeys(ctx, tx); err != nil {
@@ -46,10 +62,12 @@ func (w *writer) merge(ctx context.Context, l landing) (ledger.Counts, error) {
 		// I1: rows, ledger row, cursor and counts are one transaction.
 		return w.record(ctx, tx, l, counts)
 	})
-	if err == nil && l.state == ledger.Partial {
-		w.checkpoints = true
+	if err != nil {
+		return counts, err
 	}
-	return counts, err
+	w.aside.Committed(ids)
+	w.checkpoints = w.checkpoints || l.state == ledger.Partial
+	return counts, nil
 }
 
 // settle makes the staged rows ready before any lock is held: each key once, and
@@ -130,9 +148,10 @@ func (w *writer) mergeRows(ctx context.Context, tx pgx.Tx, staged int64) (c ledg
 // attempt did not write.
 //
 // A resumed attempt does not know what was written before it. Nor is anything
-// removed for a slice of a partition that no column tells.
+// removed for a slice of a partition that no column tells, or where the key of a
+// record that was set aside is unknown.
 func (w *writer) removeVanished(ctx context.Context, tx pgx.Tx) (int64, error) {
-	if w.attempt.Resumed || w.attempt.Slice.Partition != "" && w.table.partition == "" {
+	if w.attempt.Resumed || w.aside.Blind() || w.attempt.Slice.Partition != "" && w.table.partition == "" {
 		return 0, nil
 	}
 	var (
@@ -159,7 +178,7 @@ func (w *writer) removeVanished(ctx context.Context, tx pgx.Tx) (int64, error) {
 	if _, err := tx.Exec(ctx, "SET LOCAL enable_nestloop = off"); err != nil {
 		return 0, err
 	}
-	tag, err := tx.Exec(ctx, sql, args...)
+	tag, err := tx.Exec(ctx, sql+w.notSpared(), args...)
 	return tag.RowsAffected(), err
 }
 

@@ -23,8 +23,8 @@ func (s *Sink) FinishRun(ctx context.Context, id int64, end sink.RunEnd) error {
 	// I4: the condition on the outcome makes it the only one.
 	const update = `UPDATE winch.runs SET
 	ended_at = $1, outcome = $2, slices = $3, failed = $4, error_kind = $5, error = $6,
-	(` + countColumns + `) = ROW ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-WHERE id = $18 AND outcome = ''`
+	(` + countColumns + `) = ROW ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+WHERE id = $19 AND outcome = ''`
 	op := fmt.Sprintf("record the outcome of run %d", id)
 	errorKind := ""
 	if end.Error != "" {

@@ -11,6 +11,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/quarantine"
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
@@ -50,6 +51,9 @@ type writer struct {
 	part        part
 	checkpoints bool // keys of earlier parts are in the table written
 	counts      ledger.Counts
+
+	aside   *quarantine.Set
+	sparing bool // the table spared is there
 }
 
 // part is what was staged since the last checkpoint.
@@ -60,9 +64,26 @@ type part struct {
 
 // Begin starts writing a slice. ctx governs the writer until it is closed.
 func (s *Sink) Begin(ctx context.Context, a sink.Attempt) (sink.Writer, error) {
+	w, err := s.stage(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.watch(ctx); err != nil {
+		_ = w.Close() // which fails for no other reason
+		return nil, fault(ctx, "stage "+w.table.String(), err)
+	}
+	return w, nil
+}
+
+// stage makes a writer with its staging table.
+func (s *Sink) stage(ctx context.Context, a sink.Attempt) (*writer, error) {
 	t := newTable(a.Slice.Source, a.Stream)
 	op := "stage " + t.String()
 	decoder, err := record.NewDecoder(a.Stream)
+	if err != nil {
+		return nil, &sink.Error{Fault: sink.FaultSchema, Op: op, Err: err, Hint: "correct the stream's declaration"}
+	}
+	aside, err := quarantine.New(a.Stream, decoder)
 	if err != nil {
 		return nil, &sink.Error{Fault: sink.FaultSchema, Op: op, Err: err, Hint: "correct the stream's declaration"}
 	}
@@ -76,7 +97,7 @@ func (s *Sink) Begin(ctx context.Context, a sink.Attempt) (sink.Writer, error) {
 	}
 	a.StartedAt = a.StartedAt.Truncate(time.Microsecond) // as it is stored
 	w := &writer{
-		sink: s, attempt: a, table: t, decoder: decoder, conn: conn,
+		sink: s, attempt: a, table: t, decoder: decoder, conn: conn, aside: aside,
 		filling: chunks.Get().(*[]byte), copying: chunks.Get().(*[]byte),
 	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
@@ -115,6 +136,9 @@ func (w *writer) Record(raw []byte) error {
 	}
 	*w.filling = row
 	w.part.staged++
+	if w.aside.Watching() {
+		w.aside.Landed(w.keyText)
+	}
 	if again > 0 {
 		w.again, w.part.again = again, true
 	}
@@ -214,7 +238,7 @@ func (w *writer) Close() error {
 	defer cancel()
 	conn := w.conn
 	w.conn = nil
-	if _, err := conn.Exec(ctx, "DROP TABLE IF EXISTS "+staging+", "+written); err != nil {
+	if _, err := conn.Exec(ctx, "DROP TABLE IF EXISTS "+staging+", "+written+", "+spared); err != nil {
 		closeConn(ctx, conn.Conn()) // the tables go with the session
 	}
 	conn.Release()

@@ -74,6 +74,7 @@ func Run(t *testing.T, h Harness) {
 		{"cursor", cursorCases},
 		{"writer", writerCases},
 		{"ledger", ledgerCases},
+		{"quarantine", quarantineCases},
 		{"runs", runCases},
 		{"history", historyCases},
 		{"lock", lockCases},

@@ -28,11 +28,11 @@ func sliceArgs(s ledger.Slice) []any {
 }
 
 // sumColumns hold counts and usage, which three tables have.
-const sumColumns = `"rows", inserted, updated, unchanged, deleted, requests, retries, bytes, waited_us, tokens_fetched, renewed_on_401`
+const sumColumns = `"rows", inserted, updated, unchanged, deleted, quarantined, requests, retries, bytes, waited_us, tokens_fetched, renewed_on_401`
 
 func sumArgs(c ledger.Counts, u connector.Usage) []any {
 	return []any{
-		c.Rows, c.Inserted, c.Updated, c.Unchanged, c.Deleted,
+		c.Rows, c.Inserted, c.Updated, c.Unchanged, c.Deleted, c.Quarantined,
 		u.Requests, u.Retries, u.Bytes, u.Waited.Microseconds(), u.TokensFetched, u.RenewedOn401,
 	}
 }
@@ -47,7 +47,7 @@ type sums struct {
 func (s *sums) into() []any {
 	c, u := &s.counts, &s.usage
 	return []any{
-		&c.Rows, &c.Inserted, &c.Updated, &c.Unchanged, &c.Deleted,
+		&c.Rows, &c.Inserted, &c.Updated, &c.Unchanged, &c.Deleted, &c.Quarantined,
 		&u.Requests, &u.Retries, &u.Bytes, &s.waited, &u.TokensFetched, &u.RenewedOn401,
 	}
 }
@@ -88,6 +88,8 @@ type entry struct {
 	keepCursor bool // the ledger's own, instead of cursor
 	counts     ledger.Counts
 	usage      connector.Usage
+	// instead of the ledger, for rows that come from no reading
+	instead func(context.Context) error
 }
 
 // record writes the slice's row of the ledger and, if the attempt is over, its

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/quarantine"
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -23,6 +24,7 @@ type statements struct {
 	dropIndex   string
 	clearStage  string
 
+	createSpared string // keys of records that were set aside, numbered
 	createSeen   string
 	classify     string // see classified
 	classifySeen string // the same where there are earlier checkpoints
@@ -38,19 +40,19 @@ func newStatements(t table) statements {
 		main    = "main." + quote(t.name)
 		columns []string // declared
 		defined []string
+
+		keyDefined []string
 	)
+	for _, name := range key {
+		c, _ := t.stream.Column(name)
+		keyDefined = append(keyDefined, quote(name)+" "+columnTypes[c.Type])
+	}
 	for _, c := range t.columns {
 		columns = append(columns, c.Name)
 		defined = append(defined, quote(c.Name)+" "+columnTypes[c.Type])
 	}
 	staged := append(slices.Clone(columns), record.ColumnHash, record.ColumnExtra)
-	match := func(a, b string) string {
-		equal := make([]string, len(key))
-		for i, k := range key {
-			equal[i] = a + "." + quote(k) + " = " + b + "." + quote(k)
-		}
-		return strings.Join(equal, " AND ")
-	}
+	match := func(a, b string) string { return match(key, a, b) }
 	hash := quote(record.ColumnHash)
 	// A row at rest that is marked as vanished differs from any that is reported.
 	differs := "(t." + hash + " <> s." + hash + " OR t." + quote(record.ColumnDeleted) + " IS NOT NULL)"
@@ -73,6 +75,7 @@ func newStatements(t table) statements {
 		dropIndex:   "DROP INDEX IF EXISTS temp.stage_key",
 		clearStage:  "DELETE FROM temp.stage",
 
+		createSpared: fmt.Sprintf(`CREATE TEMP TABLE spared (%s, "_nth" INTEGER)`, strings.Join(keyDefined, ", ")),
 		createSeen: fmt.Sprintf("CREATE TEMP TABLE seen (%s, \"_written\", PRIMARY KEY (%s)) WITHOUT ROWID",
 			quoteAll("", key), quoteAll("", key)),
 		classify: fmt.Sprintf(`SELECT count(*), count(*) FILTER (WHERE t.%[1]s IS NULL), count(*) FILTER (WHERE %[2]s), 0,
@@ -96,7 +99,8 @@ func newStatements(t table) statements {
 	st.upsertAll = upsert("temp.stage AS s NOT INDEXED WHERE true")
 	st.upsertSome = upsert(joined + " WHERE t." + hash + " IS NULL OR " + differs)
 	unreported := "NOT EXISTS (SELECT 1 FROM temp.stage AS s WHERE " + match("s", "t") + ")"
-	unseen := " AND NOT EXISTS (SELECT 1 FROM temp.seen AS e WHERE " + match("e", "t") + ")"
+	unseen := " AND NOT EXISTS (SELECT 1 FROM temp.seen AS e WHERE " + match("e", "t") + ")" +
+		" AND NOT EXISTS (SELECT 1 FROM temp.spared AS p WHERE " + match("p", "t") + ")"
 	if column := t.stream.PartitionColumn; column != "" {
 		unreported += fmt.Sprintf(" AND (? = '' OR CAST(t.%s AS TEXT) = ?)", quote(column))
 	}
@@ -136,9 +140,7 @@ func (w *writer) merge(ctx context.Context, e entry) (ledger.Counts, error) {
 	if err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return ledger.Counts{}, err
 	}
-	if e.counts, err = w.apply(ctx, e.state); err == nil {
-		err = e.record(ctx, w.conn, w.attempt)
-	}
+	ids, err := w.commit(ctx, &e)
 	// Whether it is committed must be known, so it is not interrupted.
 	whole := context.WithoutCancel(ctx)
 	if err == nil {
@@ -148,7 +150,33 @@ func (w *writer) merge(ctx context.Context, e entry) (ledger.Counts, error) {
 		_ = w.exec(whole, "ROLLBACK") // where the store has not rolled back by itself
 		return ledger.Counts{}, err
 	}
+	w.aside.Committed(ids)
 	return e.counts, w.forget(whole, e.state)
+}
+
+// commit does what is done in the transaction: rows, what was set aside, and the
+// slice's row of the ledger. It returns the ids of what was set aside.
+func (w *writer) commit(ctx context.Context, e *entry) (ids map[quarantine.Key]int64, err error) {
+	if e.instead != nil {
+		if e.counts, err = w.upsert(ctx, ledger.Held); err != nil {
+			return nil, err
+		}
+		return nil, e.instead(ctx)
+	}
+	n, ids, err := w.setAside(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if e.counts, err = w.apply(ctx, e.state); err != nil {
+		return nil, err
+	}
+	e.counts.Quarantined += n
+	if e.state == ledger.Held {
+		if err := w.replaceQuarantined(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return ids, e.record(ctx, w.conn, w.attempt)
 }
 
 func (w *writer) exec(ctx context.Context, query string, args ...any) error {
@@ -171,8 +199,8 @@ func (w *writer) indexStage(ctx context.Context) error {
 	return w.exec(ctx, w.sql.deduplicate)
 }
 
-// apply writes what differs and removes or marks what has vanished.
-func (w *writer) apply(ctx context.Context, state ledger.State) (ledger.Counts, error) {
+// upsert writes what differs.
+func (w *writer) upsert(ctx context.Context, state ledger.State) (ledger.Counts, error) {
 	counts := w.counts
 	if w.staged {
 		var is classified
@@ -202,14 +230,23 @@ func (w *writer) apply(ctx context.Context, state ledger.State) (ledger.Counts, 
 			}
 		}
 	}
+	return counts, nil
+}
+
+// apply writes what differs and removes or marks what has vanished.
+func (w *writer) apply(ctx context.Context, state ledger.State) (ledger.Counts, error) {
+	counts, err := w.upsert(ctx, state)
+	if err != nil {
+		return counts, err
+	}
 	// What an earlier attempt at the slice wrote is unknown to a resumed one. Where
 	// no column tells what belongs to a partition, a slice of one must not take the
-	// rows of the others for vanished.
+	// rows of the others for vanished. Nor can anybody tell where the key of a
+	// record that was set aside is unknown.
 	untold := w.attempt.Slice.Partition != "" && w.attempt.Stream.PartitionColumn == ""
-	if state != ledger.Held || w.attempt.Resumed || untold || w.sql.vanish == "" {
+	if state != ledger.Held || w.attempt.Resumed || w.aside.Blind() || untold || w.sql.vanish == "" {
 		return counts, nil
 	}
-	var err error
 	counts.Deleted, err = rowsAffected(w.conn.ExecContext(ctx, w.sql.vanish, w.vanishArgs()...))
 	return counts, err
 }

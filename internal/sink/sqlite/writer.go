@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/quarantine"
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
@@ -43,6 +44,9 @@ type writer struct {
 	staged bool          // the staging table is not empty
 	seen   bool          // the table of keys of earlier checkpoints is not empty
 	counts ledger.Counts // of the checkpoints
+
+	aside   *quarantine.Set
+	keyText []byte
 }
 
 // errClosed is what becomes of a writer after Commit or Close.
@@ -50,14 +54,30 @@ var errClosed = errors.New("the writer is closed")
 
 // Begin implements sink.Sink.
 func (s *Sink) Begin(ctx context.Context, a sink.Attempt) (sink.Writer, error) {
+	w, err := s.stage(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.watch(ctx); err != nil {
+		return nil, fault(ctx, w.op("write"), errors.Join(err, w.Close()))
+	}
+	return w, nil
+}
+
+// stage makes a writer with its temporary tables.
+func (s *Sink) stage(ctx context.Context, a sink.Attempt) (*writer, error) {
 	op := "write " + tableName(a.Slice.Source, a.Slice.Stream)
 	decoder, err := record.NewDecoder(a.Stream)
 	if err != nil {
 		return nil, &sink.Error{Fault: sink.FaultSchema, Op: op, Err: err, Hint: "correct the connector's declaration"}
 	}
+	aside, err := quarantine.New(a.Stream, decoder)
+	if err != nil {
+		return nil, &sink.Error{Fault: sink.FaultSchema, Op: op, Err: err, Hint: "correct the connector's declaration"}
+	}
 	t := newTable(a.Slice.Source, a.Stream)
 	w := &writer{
-		sink: s, attempt: a, table: t, sql: newStatements(t), decoder: decoder, ctx: ctx,
+		sink: s, attempt: a, table: t, sql: newStatements(t), decoder: decoder, ctx: ctx, aside: aside,
 		key: make([]bool, len(decoder.Columns())),
 	}
 	for _, i := range decoder.KeyColumns() {
@@ -67,7 +87,7 @@ func (s *Sink) Begin(ctx context.Context, a sink.Attempt) (sink.Writer, error) {
 	if w.conn, err = s.writers.Conn(ctx); err != nil {
 		return nil, fault(ctx, op, err)
 	}
-	for _, query := range []string{w.sql.createStage, w.sql.createSeen} {
+	for _, query := range []string{w.sql.createStage, w.sql.createSeen, w.sql.createSpared} {
 		if err := w.exec(ctx, query); err != nil {
 			return nil, fault(ctx, op, errors.Join(err, discard(w.conn)))
 		}
@@ -91,26 +111,10 @@ func (w *writer) Record(raw []byte) error {
 	if err := w.decoder.Decode(raw, &w.row); err != nil {
 		return err
 	}
+	w.landed()
 	b := &w.batch
 	for i, c := range w.table.columns {
-		switch v := &w.row.Values[i]; {
-		case v.Null:
-			b.null()
-		case c.Type == connector.TypeText, c.Type == connector.TypeJSON:
-			b.text(append(b.buf, v.Bytes...))
-		case c.Type == connector.TypeNumeric && w.key[i]:
-			b.text(appendKeyNumeric(b.buf, v.Bytes))
-		case c.Type == connector.TypeNumeric:
-			b.text(append(b.buf, v.Bytes...))
-		case c.Type == connector.TypeDouble:
-			b.value(v.Float)
-		case c.Type == connector.TypeDate:
-			b.text(appendDate(b.buf, v.Int))
-		case c.Type == connector.TypeTimestamp:
-			b.text(appendTimestamp(b.buf, v.Int))
-		default:
-			b.value(v.Int)
-		}
+		b.add(c, &w.row.Values[i], w.key[i])
 	}
 	b.blob(w.row.Hash[:])
 	if w.row.Extra == nil {
@@ -208,6 +212,28 @@ func newBatch(width int) batch {
 		args[i].Ordinal = i + 1
 	}
 	return batch{width: width, capacity: capacity, args: args}
+}
+
+// add adds a column's value as it stands in the file.
+func (b *batch) add(c connector.Column, v *record.Value, inKey bool) {
+	switch {
+	case v.Null:
+		b.null()
+	case c.Type == connector.TypeText, c.Type == connector.TypeJSON:
+		b.text(append(b.buf, v.Bytes...))
+	case c.Type == connector.TypeNumeric && inKey:
+		b.text(appendKeyNumeric(b.buf, v.Bytes))
+	case c.Type == connector.TypeNumeric:
+		b.text(append(b.buf, v.Bytes...))
+	case c.Type == connector.TypeDouble:
+		b.value(v.Float)
+	case c.Type == connector.TypeDate:
+		b.text(appendDate(b.buf, v.Int))
+	case c.Type == connector.TypeTimestamp:
+		b.text(appendTimestamp(b.buf, v.Int))
+	default:
+		b.value(v.Int)
+	}
 }
 
 func (b *batch) null()       { b.value(nil) }
