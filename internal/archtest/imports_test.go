@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/sink":                  {"pkg/connector", "internal/ledger", "internal/record"},
 	"internal/sink/postgres":         {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink", "migrations"},
 	"internal/sink/sqlite":           {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink", "migrations"},
-	"internal/sink/sinktest":         {"pkg/connector", "internal/ledger", "internal/record", "internal/sink"},
+	"internal/sink/sinktest":         {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink"},
 	"internal/pull":                  {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink"},
 	"internal/scheduler":             {"pkg/connector", "internal/ledger", "internal/pull", "internal/sink"},
 	"internal/sandbox/...":           {"pkg/connector", "internal/sandbox/..."},
