@@ -1,16 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/winchdata/winch/internal/config"
 	"github.com/winchdata/winch/internal/sandbox"
+	"github.com/winchdata/winch/internal/sink"
 )
 
 // demoStore is where the demo's rows land unless told otherwise.
@@ -65,6 +68,7 @@ The store ` + demoStore + ` is made anew each time; --sink keeps what is there.`
 			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), cfg.Sources, nil, "", "demo")
 			err = a.reportPull(cmd.Context(), store, results)
 			if err == nil && !a.json() {
+				a.printDemoCalendar(cmd.Context(), cfg, store)
 				a.printNext(to)
 			}
 			return err
@@ -91,6 +95,23 @@ func (a *app) demoConfig(sim *sandbox.Sandbox, url, sinkURL string) (*config.Con
 	return config.Load(config.Options{Path: path, Connectors: bundledSchema, Names: bundledNames()})
 }
 
+// printDemoCalendar draws what is held of the first stream that has days.
+func (a *app) printDemoCalendar(ctx context.Context, cfg *config.Config, store sink.Sink) {
+	c := coverer{app: a, cfg: cfg, store: store, launcher: a.launcher(cfg), now: time.Now()}
+	all, err := c.streams(ctx)
+	if err != nil {
+		a.log.Warn("coverage not drawn", "error", err)
+		return
+	}
+	for _, one := range all {
+		if len(one.days) > 0 {
+			a.printf("\n")
+			a.printCalendar(one, c.now, true)
+			return
+		}
+	}
+}
+
 // printNext tells what to try after the demo.
 func (a *app) printNext(url string) {
 	a.printf("\nlook at the rows: ")
@@ -102,6 +123,7 @@ func (a *app) printNext(url string) {
 	a.printf("\nnext:\n")
 	for _, next := range []struct{ command, why string }{
 		{"runs", "this run and, with its id, each slice of it (WINCH_SINK_URL=" + url + ")"},
+		{"coverage", "which days of every stream are held (with the same WINCH_SINK_URL)"},
 		{"sandbox --write-config winch.yaml", "keep the simulated vendors running, with a configuration for them"},
 		{"init kaisa", "a configuration for your own account"},
 	} {
