@@ -301,14 +301,5 @@ func (g *gate) wait(ctx context.Context) error {
 			Err: fmt.Errorf("the vendor says that no requests are left for %s", wait.Round(time.Second)),
 		}
 	}
-	start := time.Now()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	defer func() { connector.RecordUsage(ctx, connector.Usage{Waited: time.Since(start)}) }()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return rest.Sleep(ctx, wait)
 }

@@ -130,14 +130,14 @@ type windowSpec struct {
 }
 
 type pagingSpec struct {
-	Type      string `yaml:"type" enum:"none|page|offset|cursor" doc:"page: by number. offset: by number of the first record. cursor: by a text that the page before tells."`
-	Param     string `yaml:"param" doc:"Query parameter of the page, the offset or the cursor."`
+	Type      string `yaml:"type" enum:"none|page|offset|cursor|next_url|link" doc:"page: by number. offset: by number of the first record. cursor: by a text that the page before tells. next_url: by an address that the page before has in its body. link: by one that it has in its header Link (RFC 8288), rel=next."`
+	Param     string `yaml:"param" doc:"For page, offset and cursor: the query parameter."`
 	Start     int    `yaml:"start" doc:"The first page or offset. Default 0."`
 	SizeParam string `yaml:"size_param" doc:"Query parameter of the page size."`
 	Size      int    `yaml:"size" doc:"Records of a full page."`
-	Stop      string `yaml:"stop" enum:"short_or_empty_page|empty_page" doc:"Which page is the last one. Default short_or_empty_page."`
-	Total     string `yaml:"total" doc:"Path of the number of all records: while fewer came, a short page is not the last one."`
-	Next      string `yaml:"next" doc:"For cursor: path of the next cursor; the list ends where it is absent, null or empty."`
+	Stop      string `yaml:"stop" enum:"short_or_empty_page|empty_page" doc:"For page and offset: which page is the last one. Default short_or_empty_page."`
+	Total     string `yaml:"total" doc:"For page and offset: path of the number of all records: while fewer came, a short page is not the last one."`
+	Next      string `yaml:"next" doc:"For cursor and next_url: path of the next cursor or address; the list ends where it is absent, null or empty."`
 }
 
 type parentSpec struct {

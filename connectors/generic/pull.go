@@ -1,11 +1,9 @@
 package generic
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net/http"
 	"net/url"
 	"slices"
@@ -233,112 +231,4 @@ func (w *window) ask(query url.Values, span connector.Window) {
 	if !span.Until.IsZero() {
 		query.Set(w.spec.UntilParam, formatTime(w.overlap.After(span.Until.In(w.zone)), w.spec.Format))
 	}
-}
-
-// list reads a list, page after page, and hands each record to each, as the
-// vendor sent it. A page that begins as an earlier one did is an error: the
-// vendor ignores the parameter, or the list has no end.
-func (s *source) list(ctx context.Context, st *stream, values scope, w connector.Window, each func(raw []byte) error) error {
-	req, err := s.request(st, values, w)
-	if err != nil {
-		return err
-	}
-	pages := pager{paging: st.paging, position: strconv.Itoa(st.paging.Start)}
-	begun := map[uint64]bool{}
-	seed := maphash.MakeSeed()
-	op := req.Op
-	for number := 1; ; number++ {
-		if st.paging.Type != pagingNone {
-			pages.ask(req.Query)
-			req.Op = fmt.Sprintf("%s page %d", op, number)
-		}
-		answer, err := s.client.rest.Do(ctx, req)
-		if err != nil {
-			return err
-		}
-		records, err := s.api.split(st, answer.Body)
-		if err != nil {
-			return at(req.Op, err)
-		}
-		if len(records) > 0 {
-			begin := maphash.Bytes(seed, records[0])
-			if begun[begin] {
-				return &connector.Error{
-					Kind: connector.KindBadResponse, Op: req.Op,
-					Err:  fmt.Errorf("the page begins as an earlier one did: the vendor ignores %s, or the list has no end", st.paging.Param),
-					Hint: "see paging in the manifest",
-				}
-			}
-			begun[begin] = true
-		}
-		for _, raw := range records {
-			if err := each(raw); err != nil {
-				return err
-			}
-		}
-		more, err := pages.next(answer.Body, len(records))
-		if err != nil {
-			return at(req.Op, err)
-		}
-		if !more {
-			return nil
-		}
-	}
-}
-
-// A pager knows where the next page is.
-type pager struct {
-	paging
-	position string
-	received int
-	asked    bool
-}
-
-// ask puts the position into a query. The first page of a list with cursors has
-// none.
-func (p *pager) ask(query url.Values) {
-	if p.Type != pagingCursor || p.asked {
-		query.Set(p.Param, p.position)
-	}
-	if p.SizeParam != "" {
-		query.Set(p.SizeParam, strconv.Itoa(p.Size))
-	}
-	p.asked = true
-}
-
-// next moves on after a page of that many records, and reports whether there is
-// another page. The vendor's total, where there is one, only makes a short page
-// not the last: it never ends a list.
-func (p *pager) next(body []byte, records int) (more bool, err error) {
-	p.received += records
-	switch p.Type {
-	case pagingNone:
-		return false, nil
-	case pagingCursor:
-		cursor := scalarText(rest.Field(body, p.paging.next...))
-		if cursor != "" && cursor == p.position {
-			return false, badResponse("the next cursor is the one that was sent")
-		}
-		p.position = cursor
-		return cursor != "", nil
-	}
-	if records == 0 {
-		return false, nil
-	}
-	if p.Stop != stopEmpty && records < p.Size {
-		total, err := strconv.Atoi(string(bytes.TrimSpace([]byte(scalarText(rest.Field(body, p.total...))))))
-		if p.total == nil || err != nil || p.received >= total {
-			return false, nil
-		}
-	}
-	step := 1
-	if p.Type == pagingOffset {
-		step = records
-	}
-	at, err := strconv.Atoi(p.position)
-	if err != nil {
-		return false, err
-	}
-	p.position = strconv.Itoa(at + step)
-	return true, nil
 }

@@ -70,17 +70,26 @@ type parent struct {
 
 // The kinds of paging, and what ends it.
 const (
-	pagingNone   = "none"
-	pagingPage   = "page"
-	pagingOffset = "offset"
-	pagingCursor = "cursor"
-	stopEmpty    = "empty_page"
+	pagingNone    = "none"
+	pagingPage    = "page"
+	pagingOffset  = "offset"
+	pagingCursor  = "cursor"
+	pagingNextURL = "next_url"
+	pagingLink    = "link"
+	stopEmpty     = "empty_page"
 )
 
 const (
 	vanishedKeep   = "keep"
 	vanishedDelete = "delete"
 )
+
+// named reports whether the vendor names the address of the next page.
+func (p *paging) named() bool { return p.Type == pagingNextURL || p.Type == pagingLink }
+
+// told reports whether the vendor tells the next page, instead of its being
+// counted.
+func (p *paging) told() bool { return p.Type == pagingCursor || p.named() }
 
 // stream reads one stream; the streams before it are in a.
 func (r *reading) stream(a *api, at string, spec streamSpec) *stream {
@@ -373,12 +382,15 @@ func (r *reading) pagingOf(at string, st *stream) {
 	p.Type = cmp.Or(p.Type, pagingNone)
 	if p.Type == pagingNone {
 		if p.pagingSpec != (pagingSpec{Type: pagingNone}) {
-			r.bad(at, "want type: page, offset or cursor")
+			r.bad(at, "want type: page, offset, cursor, next_url or link")
 		}
 		st.paging = p
 		return
 	}
-	if p.Param == "" {
+	switch {
+	case p.named() && p.Param != "":
+		r.bad(at+".param", "the address of the next page has it all")
+	case !p.named() && p.Param == "":
 		r.bad(at+".param", "missing")
 	}
 	if p.Size < 0 || p.Start < 0 {
@@ -387,11 +399,14 @@ func (r *reading) pagingOf(at string, st *stream) {
 	if p.SizeParam != "" && p.Size == 0 {
 		r.bad(at+".size", "missing beside size_param")
 	}
-	if p.Type != pagingCursor && p.Stop != stopEmpty && p.Size == 0 {
+	if p.told() && (p.Start != 0 || p.Stop != "" || p.Total != "") {
+		r.bad(at, "start, stop and total belong to type: page or offset")
+	}
+	if !p.told() && p.Stop != stopEmpty && p.Size == 0 {
 		r.bad(at+".size", "missing: what a short page is, the size says; or set stop: empty_page")
 	}
-	if (p.Type == pagingCursor) != (p.Next != "") {
-		r.bad(at+".next", "belongs to type: cursor")
+	if (p.Type == pagingCursor || p.Type == pagingNextURL) != (p.Next != "") {
+		r.bad(at+".next", "belongs to type: cursor or next_url")
 	}
 	if p.Next != "" {
 		p.next = r.keys(at+".next", p.Next)

@@ -82,7 +82,10 @@ func (c *Client) target(ctx context.Context, req Request) (base, target *url.URL
 		}
 	}
 	target, err = resolve(base, req.Path)
-	if err != nil {
+	switch {
+	case err != nil && absolute(req.Path): // a link of the vendor's, which concerns one list
+		return nil, nil, &connector.Error{Kind: connector.KindBadResponse, Err: err}
+	case err != nil:
 		return nil, nil, wrong(err)
 	}
 	if !c.allowed(target, base) {
@@ -99,13 +102,17 @@ func (c *Client) target(ctx context.Context, req Request) (base, target *url.URL
 	return base, target, nil
 }
 
+func absolute(path string) bool {
+	return strings.HasPrefix(path, "https://") || strings.HasPrefix(path, "http://")
+}
+
 // resolve joins path to base, or takes it as it is if it is an absolute URL. A
 // path is not cleaned: what a connector escaped stays one segment.
 func resolve(base *url.URL, path string) (*url.URL, error) {
-	if strings.HasPrefix(path, "https://") || strings.HasPrefix(path, "http://") {
+	if absolute(path) {
 		u, err := manners.ParseURL(path)
 		if err != nil {
-			return nil, fmt.Errorf("absolute path of a request: %w", err)
+			return nil, fmt.Errorf("a link: %w", err)
 		}
 		return u, nil
 	}

@@ -195,3 +195,8 @@ func (r Request) repeatable() bool {
 // measured against the header's own Date, or the local clock where there is
 // none. It is for Classify, as are vendors' own headers of other names.
 func RetryAfter(h http.Header) (time.Duration, bool) { return manners.RetryAfter(h, time.Now()) }
+
+// Sleep waits for d or for the end of ctx, whose error it returns then. A connector
+// that waits for its vendor by itself waits here: the time counts as waited, and
+// while a cassette is replayed there is nobody to wait for.
+func Sleep(ctx context.Context, d time.Duration) error { return manners.Sleep(ctx, d) }
