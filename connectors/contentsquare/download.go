@@ -2,6 +2,7 @@ package contentsquare
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -173,6 +174,14 @@ func lost(ctx context.Context, host string, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err // without the URL
+	}
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return &connector.Error{
+			// As a host that is not allowed: it concerns this stream alone, and a person.
+			Kind: connector.KindForbidden, Err: fmt.Errorf("download from %s: its certificate cannot be trusted: %w", host, certificate.Err),
+			Hint: "check download_hosts, this machine's clock and its trusted certificates (SSL_CERT_FILE names a file with others)",
+		}
 	}
 	return &connector.Error{Kind: connector.KindUnavailable, Err: fmt.Errorf("download from %s: %w", host, err)}
 }

@@ -283,7 +283,7 @@ func TestDownloadsVerifyCertificates(t *testing.T) {
 	t.Cleanup(server.Close)
 	src := exporting(t, server.URL, map[string]any{"download_hosts": []string{strings.TrimPrefix(server.URL, "https://")}})
 	err := src.Pull(t.Context(), visits, &recorder{})
-	if connector.KindOf(err) != connector.KindUnavailable || !strings.Contains(err.Error(), "certificate") {
+	if connector.KindOf(err) != connector.KindForbidden || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate of nobody: %v", err)
 	}
 }

@@ -165,13 +165,14 @@ func (c *client) ask(ctx context.Context, q question) (*rest.Response, error) {
 }
 
 // tooMuch reports whether a failure may come from the size of what was asked for:
-// the vendor says so, or gave no answer that can be read, in time or at all.
+// the vendor says so, the answer is too large to read, or none came, in time or at
+// all.
 func (c *client) tooMuch(err error, said *refusal) bool {
 	if said != nil {
 		return said.meaning == meansTooMuch
 	}
-	kind := connector.KindOf(err)
-	return kind == connector.KindUnavailable || kind == connector.KindBadResponse
+	var tooLarge *rest.TooLargeError
+	return errors.As(err, &tooLarge) || connector.KindOf(err) == connector.KindUnavailable
 }
 
 // support adds to a refused permission what Fospha wants to see in a ticket

@@ -165,6 +165,8 @@ func TestSandboxFaults(t *testing.T) {
 		{sandbox.Fault{Kind: sandbox.FaultUnauthorized, After: 2}, connector.KindAuth},
 		{sandbox.Fault{Kind: sandbox.FaultErrorsWithOK, After: 2}, connector.KindBadResponse},
 		{sandbox.Fault{Kind: sandbox.FaultHTML, After: 2}, connector.KindBadResponse},
+		{sandbox.Fault{Kind: sandbox.FaultHTML, Count: 1}, connector.KindBadResponse},                  // asking for less does not help
+		{sandbox.Fault{Kind: sandbox.FaultHugeBody, Bytes: 65 << 20, Count: 1}, connector.KindUnknown}, // asking for less does
 		{sandbox.Fault{Kind: sandbox.FaultTruncated, After: 2}, connector.KindBadResponse},
 		{sandbox.Fault{Kind: sandbox.FaultRepeatedPage}, connector.KindBadResponse},
 		{sandbox.Fault{Kind: sandbox.FaultEndlessPages}, connector.KindBadResponse},
@@ -174,7 +176,7 @@ func TestSandboxFaults(t *testing.T) {
 		{sandbox.Fault{Kind: sandbox.FaultRateSilent, Count: 1}, connector.KindUnknown},
 		{sandbox.Fault{Kind: sandbox.FaultShortTokens}, connector.KindUnknown},
 	} {
-		t.Run(string(tc.fault.Kind)+"_"+tc.kind.String(), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s_%d_%s", tc.fault.Kind, tc.fault.Count, tc.kind), func(t *testing.T) {
 			t.Parallel()
 			if tc.fault.Kind != sandbox.FaultShortTokens {
 				tc.fault.Path = "/graphql"

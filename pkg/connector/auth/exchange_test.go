@@ -221,7 +221,11 @@ func checkUnreachable(t *testing.T, tokenURL string, transport http.RoundTripper
 	if !strings.Contains(want, "cut") && !strings.HasPrefix(connector.HintOf(err), "check ") {
 		t.Errorf("hint %q", connector.HintOf(err))
 	}
-	if connector.KindOf(err) != connector.KindUnavailable {
-		t.Errorf("kind %s", connector.KindOf(err))
+	kind := connector.KindUnavailable
+	if strings.Contains(want, "certificate") || strings.Contains(want, "speak TLS") {
+		kind = connector.KindConfig
+	}
+	if connector.KindOf(err) != kind {
+		t.Errorf("%s: kind %s", want, connector.KindOf(err))
 	}
 }

@@ -17,6 +17,10 @@ const (
 	leastPause = time.Second      // after a 429
 )
 
+// A TooLargeError says that a body is longer than MaxBody. Asking for less may help;
+// asking again does not.
+type TooLargeError = manners.TooLargeError
+
 // A failure is an attempt that brought no good answer.
 type failure struct {
 	err   error
@@ -36,11 +40,13 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*Respo
 //	KindAuth         401, also with renewed credentials
 //	KindForbidden    403
 //	KindRateLimited  429, or a wait longer than MaxWait, with RetryAfter
-//	KindUnavailable  408, 425, 5xx, unreachable, TLS, truncated: after MaxAttempts
+//	KindUnavailable  408, 425, 5xx, unreachable, truncated: after MaxAttempts
 //	KindBadResponse  any other status, among them 404, which may concern one
-//	                 stream alone; a body above MaxBody; HTML; a redirect to a
-//	                 host that is not allowed
-//	KindConfig       the request cannot be sent at all
+//	                 stream alone; a body above MaxBody, which wraps a
+//	                 *TooLargeError; HTML; a link or redirect to a host that is
+//	                 not allowed
+//	KindConfig       the request cannot be sent at all, or TLS does not show that
+//	                 the host is the right one
 //
 // Requests that are not read-only are sent once, and again only after a 401.
 func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {

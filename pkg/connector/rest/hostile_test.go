@@ -236,7 +236,11 @@ func TestUnreachableVendorSaysWhatToCheck(t *testing.T) {
 			client = newClient(t, rest.Options{BaseURL: base, Transport: transport, MaxAttempts: 1})
 		}
 		_, err := client.Get(t.Context(), "customers", url.Values{"key": {"CANARY"}})
-		wantKind(t, err, connector.KindUnavailable)
+		kind := connector.KindUnavailable
+		if base == untrusted.URL {
+			kind = connector.KindConfig
+		}
+		wantKind(t, err, kind)
 		_, host, _ := strings.Cut(base, "://")
 		if diff := cmp.Diff("GET customers: "+want, strings.ReplaceAll(err.Error(), host, "HOST")); diff != "" {
 			t.Error(diff)

@@ -31,6 +31,10 @@ func Unreachable(err error, host string, secrets ...string) (failure *connector.
 	fail := func(text, hint string) *connector.Error {
 		return &connector.Error{Kind: connector.KindUnavailable, Err: errors.New(text), Hint: hint}
 	}
+	// Whom to trust and where to go is settings, not weather: no later attempt mends it.
+	misdirected := func(text, hint string) *connector.Error {
+		return &connector.Error{Kind: connector.KindConfig, Err: errors.New(text), Hint: hint}
+	}
 
 	var dns *net.DNSError
 	var record tls.RecordHeaderError
@@ -44,10 +48,10 @@ func Unreachable(err error, host string, secrets ...string) (failure *connector.
 		}
 		return fail(text, "check the host name in base_url and token_url, and this machine's DNS"), true
 	case errors.As(err, &certificate):
-		return fail(certificateText(certificate, host),
-			"check the host name, this machine's clock and its trusted certificates, and whether a proxy stands between"), false
+		return misdirected(certificateText(certificate, host),
+			"check the host name, this machine's clock and its trusted certificates (SSL_CERT_FILE names a file with others), and whether a proxy stands between"), false
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return fail(host+" does not speak TLS", "check host and port in base_url and token_url"), false
+		return misdirected(host+" does not speak TLS", "check host and port in base_url and token_url"), false
 	case strings.Contains(err.Error(), "tls: "):
 		return fail("no TLS connection to "+host+": "+Scrub(err.Error(), secrets...),
 			"check host and port, and whether a proxy stands between"), true
