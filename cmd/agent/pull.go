@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ import (
 func (a *app) pullCommand() *cobra.Command {
 	var (
 		streams   []string
-		recordDir string
+		tapes     tapes
 		replayDir string
 	)
 	cmd := &cobra.Command{
@@ -30,6 +31,7 @@ read, that lie within the lookback, or that failed before. Interrupted, by Ctrl-
 or harder, the same command goes on where it stopped: what is landed is landed.`,
 		Example: `  winch pull                            all sources
   winch pull kaisa_se --stream cdrs_in,customers
+  winch pull kaisa_se --keep-failed why  what the vendor said last, if it fails
   winch pull --output json | jq '.sources[].streams[] | select(.error)'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,35 +49,34 @@ or harder, the same command goes on where it stopped: what is landed is landed.`
 			if len(streams) > 0 && len(sources) != 1 {
 				return usagef("winch pull SOURCE --stream "+streams[0], "--stream needs exactly one source")
 			}
-			if recordDir != "" && replayDir != "" {
-				return usagef("one of them", "--record and --replay exclude each other")
+			if cmp.Or(tapes.record, tapes.keepFailed) != "" && replayDir != "" || tapes.record != "" && tapes.keepFailed != "" {
+				return usagef("one of them", "--record, --replay and --keep-failed exclude each other")
 			}
 			if replayDir != "" {
 				return a.replaySources(cmd.Context(), a.launcher(cfg), sources, replayDir)
 			}
-			if recordDir != "" {
-				if err := recordInto(recordDir, sources); err != nil {
-					return err
-				}
+			if err := tapes.prepare(sources); err != nil {
+				return err
 			}
 			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
 			if err != nil {
 				return err
 			}
 			defer a.closing("store", store.Close)
-			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), sources, streams, recordDir, "pull")
-			return a.reportPull(cmd.Context(), store, results)
+			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), sources, streams, tapes, "pull")
+			return a.reportPull(cmd.Context(), store, results, a.keptTapes(tapes, results))
 		},
 	}
 	cmd.Flags().StringSliceVar(&streams, "stream", nil, "only these `STREAMS` of the source, separated by commas")
-	cmd.Flags().StringVar(&recordDir, "record", "", "write what is said to and by the vendors into this `FOLDER`, redacted, a file a source")
+	cmd.Flags().StringVar(&tapes.record, "record", "", "write what is said to and by the vendors into this `FOLDER`, redacted, a file a source")
 	cmd.Flags().StringVar(&replayDir, "replay", "", "pull again, without network or store, what was recorded in this `FOLDER`")
+	cmd.Flags().StringVar(&tapes.keepFailed, "keep-failed", "", "of runs that do not succeed, write what was said last into this `FOLDER`, redacted, a file a run")
 	return cmd
 }
 
 // pullSources pulls sources side by side, each on its own: one that fails leaves
 // the others alone (I6).
-func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin.Launcher, sources []*config.Source, streams []string, recordDir, trigger string) []pull.Result {
+func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin.Launcher, sources []*config.Source, streams []string, tapes tapes, trigger string) []pull.Result {
 	display := a.newProgress()
 	defer display.end(a)
 	puller := &pull.Puller{Sink: store, Log: a.log, Observe: display.observe}
@@ -88,14 +89,11 @@ func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin
 			results[i], _ = puller.Run(ctx, pull.Job{
 				Source: src.Name, Connector: src.Connector, Trigger: trigger, AsOf: asOf,
 				Open: func(ctx context.Context) (*pull.Session, error) {
-					if recordDir != "" {
-						path, err := cassettePath(recordDir, src)
-						if err != nil {
-							return nil, err
-						}
-						ctx = cassette.WithFiles(ctx, cassette.Files{Record: path})
+					files, err := tapes.of(src.Name)
+					if err != nil {
+						return nil, err
 					}
-					return a.openSource(ctx, launcher, src)
+					return a.openSource(cassette.WithFiles(ctx, files), launcher, src)
 				},
 				Select: func(offered []connector.Stream) ([]ledger.Want, error) {
 					all, err := wants(src, offered)
@@ -111,14 +109,14 @@ func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin
 	return results
 }
 
-// reportPull prints what a pull did and returns the error that sets the exit code.
-func (a *app) reportPull(ctx context.Context, store sink.Sink, results []pull.Result) error {
+// reportPull prints what a pull did, with the tapes that were kept by source, and returns the error that sets the exit code.
+func (a *app) reportPull(ctx context.Context, store sink.Sink, results []pull.Result, kept map[string]string) error {
 	if a.json() {
-		if err := a.printJSON(newPullReport(store.Location(), results)); err != nil {
+		if err := a.printJSON(newPullReport(store.Location(), results, kept)); err != nil {
 			return err
 		}
 	} else {
-		a.printResults(results)
+		a.printResults(results, kept)
 		a.printf("rows are in %s\n", store.Location())
 	}
 	code := exitOK

@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/winchdata/winch/internal/config"
 	"github.com/winchdata/winch/internal/plugin"
@@ -14,29 +10,6 @@ import (
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/cassette"
 )
-
-// cassettePath is where the cassette of a source lies in a folder. Connectors
-// have another working directory, so it is absolute.
-func cassettePath(dir string, src *config.Source) (string, error) {
-	return filepath.Abs(filepath.Join(dir, src.Name+".jsonl"))
-}
-
-// recordInto prepares a folder for cassettes and refuses one that has them.
-func recordInto(dir string, sources []*config.Source) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return usagef("a folder that can be written", "--record: %w", err)
-	}
-	for _, src := range sources {
-		path, err := cassettePath(dir, src)
-		if err != nil {
-			return err
-		}
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-			return usagef("another folder, or remove the file", "--record: there is a cassette %s already", path)
-		}
-	}
-	return nil
-}
 
 // replaySources pulls again what cassettes were recorded for. Nothing is written:
 // stand-ins have no place among the rows.
@@ -66,7 +39,7 @@ func (a *app) replaySources(ctx context.Context, launcher *plugin.Launcher, sour
 }
 
 func (a *app) replaySource(ctx context.Context, launcher *plugin.Launcher, src *config.Source, dir string, each func(stream string, slices int, records int64)) error {
-	path, err := cassettePath(dir, src)
+	path, err := cassettePath(dir, src.Name)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,8 @@ type sourceReport struct {
 	Streams   []streamReport `json:"streams"`
 	Error     *string        `json:"error"`
 	Hint      *string        `json:"hint"`
+	// Kept is the file with what was said last, where --keep-failed kept it.
+	Kept string `json:"kept,omitempty"`
 }
 
 type tokenReport struct {
@@ -55,7 +57,7 @@ type streamReport struct {
 	Hint      *string      `json:"hint"`
 }
 
-func newPullReport(location string, results []pull.Result) pullReport {
+func newPullReport(location string, results []pull.Result, kept map[string]string) pullReport {
 	report := pullReport{Sources: []sourceReport{}, Sink: location}
 	for _, res := range results {
 		report.Run = max(report.Run, res.Run)
@@ -63,6 +65,7 @@ func newPullReport(location string, results []pull.Result) pullReport {
 			Name: res.Name, Connector: res.Connector, Status: res.Status, Run: res.Run,
 			Tokens:  tokenReport{res.Usage.TokensFetched, res.Usage.RenewedOn401},
 			Streams: []streamReport{},
+			Kept:    kept[res.Name],
 		}
 		one.Error, one.Hint = explain(res.Err)
 		for _, s := range res.Streams {
@@ -94,8 +97,8 @@ func explain(err error) (text, hint *string) {
 }
 
 // printResults prints the results of a pull for a person: a table a source, then
-// every failure with what to try.
-func (a *app) printResults(results []pull.Result) {
+// every failure with what to try, and where its last exchanges are kept.
+func (a *app) printResults(results []pull.Result, kept map[string]string) {
 	for _, res := range results {
 		a.printf("%s (%s): %s", res.Name, res.Connector, outcomeText(res.Status))
 		if res.Run > 0 {
@@ -113,6 +116,9 @@ func (a *app) printResults(results []pull.Result) {
 		}
 		a.printf("\n")
 		a.printFailures(res)
+		if path := kept[res.Name]; path != "" {
+			a.printf("  what was said last, redacted, is in %s\n", path)
+		}
 	}
 }
 

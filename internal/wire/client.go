@@ -48,7 +48,7 @@ func (c *Client) Describe(ctx context.Context, level slog.Level) (connector.Defi
 func (c *Client) Open(ctx context.Context, cfg connector.Config) (*Source, error) {
 	files := cassette.FilesOf(ctx)
 	resp, err := c.rpc.Open(ctx, &connectorpb.OpenRequest{
-		Config: cfg.Reveal(), RecordTo: files.Record, ReplayFrom: files.Replay,
+		Config: cfg.Reveal(), RecordTo: files.Record, ReplayFrom: files.Replay, KeepFailedTo: files.KeepFailed,
 	})
 	if err != nil {
 		return nil, c.fault(ctx, err).err

@@ -154,6 +154,7 @@ func (s *Server) Streams(ctx context.Context, req *connectorpb.StreamsRequest) (
 	defer done()
 	streams, err := src.Streams(ctx)
 	if err != nil {
+		src.tape.failed(ctx, connector.Request{}, err)
 		return nil, encodeFault(ctx, err, encodeUsage(usage.Total()))
 	}
 	src.tape.streams(streams)
@@ -177,6 +178,7 @@ func (s *Server) Pull(req *connectorpb.PullRequest, rpc grpc.ServerStreamingServ
 	slice := decodePull(req)
 	src.tape.pull(slice)
 	err = src.Pull(ctx, slice, out)
+	src.tape.failed(ctx, slice, err)
 	return encodeFault(ctx, out.end(err))
 }
 
@@ -299,6 +301,7 @@ func (s *Server) Partitions(ctx context.Context, req *connectorpb.PartitionsRequ
 	}
 	partitions, err := partitioner.Partitions(ctx, req.GetStream())
 	if err != nil {
+		src.tape.failed(ctx, connector.Request{Stream: req.GetStream()}, err)
 		return nil, encodeFault(ctx, err, encodeUsage(usage.Total()))
 	}
 	return &connectorpb.PartitionsResponse{Partitions: partitions, Usage: encodeUsage(usage.Total())}, nil

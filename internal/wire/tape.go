@@ -19,9 +19,17 @@ type tape struct {
 // load opens the cassette that the agent asks for.
 func (s *Server) load(req *connectorpb.OpenRequest) (t tape, err error) {
 	secrets := cassette.Secrets(s.definition.ConfigSchema, req.GetConfig())
+	chosen := 0
+	for _, path := range []string{req.GetRecordTo(), req.GetReplayFrom(), req.GetKeepFailedTo()} {
+		if path != "" {
+			chosen++
+		}
+	}
 	switch {
-	case req.GetRecordTo() != "" && req.GetReplayFrom() != "":
-		return t, &connector.Error{Kind: connector.KindConfig, Op: "open", Err: errors.New("a cassette cannot be recorded and replayed at once")}
+	case chosen > 1:
+		return t, &connector.Error{Kind: connector.KindConfig, Op: "open", Err: errors.New("a cassette can be recorded, replayed or kept for failures: one of them")}
+	case req.GetKeepFailedTo() != "":
+		t.recorder = cassette.KeepLast(req.GetKeepFailedTo(), cassette.Options{Secrets: secrets, Streams: s.definition.Streams})
 	case req.GetRecordTo() != "":
 		t.recorder, err = cassette.Record(req.GetRecordTo(), cassette.Options{Secrets: secrets, Streams: s.definition.Streams})
 	case req.GetReplayFrom() != "":
@@ -52,6 +60,13 @@ func (t tape) streams(all []connector.Stream) {
 func (t tape) pull(req connector.Request) {
 	if t.recorder != nil {
 		t.recorder.Pull(req)
+	}
+}
+
+// failed keeps what was said last before a call failed; req is a pull's.
+func (t tape) failed(ctx context.Context, req connector.Request, err error) {
+	if t.recorder != nil && err != nil && ctx.Err() == nil && !errors.Is(err, errors.ErrUnsupported) {
+		t.recorder.Failed(req, err)
 	}
 }
 

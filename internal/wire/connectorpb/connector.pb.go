@@ -185,7 +185,10 @@ type OpenRequest struct {
 	// written, redacted; empty for none.
 	RecordTo string `protobuf:"bytes,2,opt,name=record_to,json=recordTo,proto3" json:"record_to,omitempty"`
 	// Such a file, which answers in the vendor's place; empty for the network.
-	ReplayFrom    string `protobuf:"bytes,3,opt,name=replay_from,json=replayFrom,proto3" json:"replay_from,omitempty"`
+	ReplayFrom string `protobuf:"bytes,3,opt,name=replay_from,json=replayFrom,proto3" json:"replay_from,omitempty"`
+	// A file to which the last exchanges before a call that fails are written,
+	// redacted; empty for none.
+	KeepFailedTo  string `protobuf:"bytes,4,opt,name=keep_failed_to,json=keepFailedTo,proto3" json:"keep_failed_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +240,13 @@ func (x *OpenRequest) GetRecordTo() string {
 func (x *OpenRequest) GetReplayFrom() string {
 	if x != nil {
 		return x.ReplayFrom
+	}
+	return ""
+}
+
+func (x *OpenRequest) GetKeepFailedTo() string {
+	if x != nil {
+		return x.KeepFailedTo
 	}
 	return ""
 }
@@ -1697,12 +1707,13 @@ const file_connector_proto_rawDesc = "" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x19\n" +
 	"\bdocs_url\x18\x03 \x01(\tR\adocsUrl\x12#\n" +
 	"\rconfig_schema\x18\x04 \x01(\fR\fconfigSchema\x124\n" +
-	"\astreams\x18\x05 \x03(\v2\x1a.winch.connector.v1.StreamR\astreams\"c\n" +
+	"\astreams\x18\x05 \x03(\v2\x1a.winch.connector.v1.StreamR\astreams\"\x89\x01\n" +
 	"\vOpenRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1b\n" +
 	"\trecord_to\x18\x02 \x01(\tR\brecordTo\x12\x1f\n" +
 	"\vreplay_from\x18\x03 \x01(\tR\n" +
-	"replayFrom\"&\n" +
+	"replayFrom\x12$\n" +
+	"\x0ekeep_failed_to\x18\x04 \x01(\tR\fkeepFailedTo\"&\n" +
 	"\fOpenResponse\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\x04R\x06source\"&\n" +
 	"\fCloseRequest\x12\x16\n" +

@@ -54,9 +54,10 @@ func ForToken(ctx context.Context) context.Context {
 
 func isToken(req *http.Request) bool { return req.Context().Value(tokenKey{}) != nil }
 
-// Files says where the exchanges of a source go to or come from. Both are paths;
-// at most one is given.
-type Files struct{ Record, Replay string }
+// Files says where the exchanges of a source go to or come from, as paths, at most
+// one of which is given. KeepFailed is where those before a failure go to, see
+// [KeepLast].
+type Files struct{ Record, Replay, KeepFailed string }
 
 // WithFiles returns a context for opening a source whose exchanges are recorded
 // or replayed.

@@ -24,12 +24,20 @@ type line struct {
 	Cassette int       `json:"cassette,omitempty"` // the version, on the first line
 	Pull     *pull     `json:"pull,omitempty"`
 	Exchange *exchange `json:"exchange,omitempty"`
+	Failure  *failure  `json:"failure,omitempty"`
 	Full     int64     `json:"full,omitempty"` // the bound in bytes at which the recording ended
+}
+
+// A failure says that a call failed, and which pull it was, if it was one. What
+// stands before it is what was said last.
+type failure struct {
+	pull
+	Error string `json:"error"`
 }
 
 // A pull is a connector.Request.
 type pull struct {
-	Stream    string           `json:"stream"`
+	Stream    string           `json:"stream,omitempty"`
 	Partition string           `json:"partition,omitempty"`
 	Window    connector.Window `json:"window,omitzero"`
 	Cursor    string           `json:"cursor,omitempty"`
@@ -120,13 +128,13 @@ func decodeLine(text []byte) (line, error) {
 		return l, errors.New("more than one value")
 	}
 	known := 0
-	for _, there := range []bool{l.Cassette != 0, l.Pull != nil, l.Exchange != nil, l.Full != 0} {
+	for _, there := range []bool{l.Cassette != 0, l.Pull != nil, l.Exchange != nil, l.Failure != nil, l.Full != 0} {
 		if there {
 			known++
 		}
 	}
 	if known != 1 {
-		return l, errors.New("want one of cassette, pull, exchange and full")
+		return l, errors.New("want one of cassette, pull, exchange, failure and full")
 	}
 	if e := l.Exchange; e != nil {
 		if e.Method == "" || e.Failed == "" && (e.Status < 100 || e.Status > 999) {

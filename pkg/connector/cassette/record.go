@@ -28,8 +28,12 @@ type Options struct {
 	// and the cassette says so. Zero means 256 MiB.
 	MaxSize int64
 	// MaxBody bounds a recorded body, before and after decompression; of a
-	// longer one the cassette says only that there was one. Zero means 8 MiB.
+	// longer one the cassette says only that there was one. Zero means 8 MiB, or
+	// for KeepLast a quarter of Last.
 	MaxBody int64
+	// Last is for KeepLast how much of what was said last is held, in bytes. Zero
+	// means 4 MiB.
+	Last int64
 }
 
 // A Recorder writes a cassette. It is safe for concurrent use.
@@ -38,11 +42,12 @@ type Recorder struct {
 	maxBody  int64
 
 	mu   sync.Mutex
-	file *os.File
+	file *os.File // nil for KeepLast, until something is kept
 	size int64
 	max  int64
 	full bool
 	err  error // the first of writing
+	last *ring // nil: all is written
 }
 
 // Record starts a cassette at path, readable by its owner alone, or goes on with
@@ -97,6 +102,11 @@ func (r *Recorder) Mark(streams []connector.Stream) { r.redactor.mark(streams) }
 
 // Pull notes that a slice is about to be pulled, for whoever replays it.
 func (r *Recorder) Pull(req connector.Request) {
+	p := r.pull(req)
+	r.write(line{Pull: &p})
+}
+
+func (r *Recorder) pull(req connector.Request) pull {
 	p := pull{
 		Stream: req.Stream, Partition: r.redactor.text(req.Partition), Window: req.Window,
 		Since: req.Since, AsOf: req.AsOf,
@@ -104,14 +114,18 @@ func (r *Recorder) Pull(req connector.Request) {
 	if cursor, ok := r.redactor.json(nil, req.Cursor); ok {
 		p.Cursor = string(cursor)
 	}
-	r.write(line{Pull: &p})
+	return p
 }
 
 // Close ends the recording. The error is the first that writing had.
 func (r *Recorder) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := errors.Join(r.err, r.file.Close()); err != nil {
+	err := r.err
+	if r.file != nil {
+		err = errors.Join(err, r.file.Close())
+	}
+	if err != nil {
 		return failed("record", "", err)
 	}
 	return nil
@@ -129,6 +143,15 @@ func (r *Recorder) write(l line) {
 	if r.full || r.err != nil {
 		return
 	}
+	if r.last != nil && err == nil {
+		r.last.add(text)
+		return
+	}
+	r.put(text, err)
+}
+
+// put writes a line to the file; it is called under the lock.
+func (r *Recorder) put(text []byte, err error) {
 	if err == nil && r.size+int64(len(text)) > r.max {
 		r.full = true
 		text, err = encodeLine(line{Full: r.max})

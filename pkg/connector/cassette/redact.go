@@ -45,10 +45,18 @@ type redactor struct {
 	learned map[string]string             // value that was replaced -> stand-in
 	plain   map[uint64]bool               // hashes of values that were recorded as they are
 	within  []string                      // those of them that are looked for within texts
+
+	mostLearned, mostPlain int
+	// strict hides what could be a forgotten value in paths and queries, once
+	// there are forgotten ones.
+	strict bool
 }
 
 func newRedactor(secrets []string, streams []connector.Stream) *redactor {
-	r := &redactor{key: make([]byte, 32), marked: map[string][]connector.Column{}, learned: map[string]string{}, plain: map[uint64]bool{}}
+	r := &redactor{
+		key: make([]byte, 32), marked: map[string][]connector.Column{}, learned: map[string]string{}, plain: map[uint64]bool{},
+		mostLearned: mostLearned, mostPlain: mostPlain,
+	}
 	_, _ = rand.Read(r.key) // never fails, says crypto/rand
 	r.addSecrets(secrets...)
 	r.mark(streams)
@@ -202,7 +210,7 @@ func (r *redactor) learn(name, value, stand string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// An identifier that was recorded as it is will be asked for as it is.
-	if _, known := r.learned[value]; known || len(r.learned) >= mostLearned || len(r.plain) >= mostPlain || r.plain[hash(value)] {
+	if _, known := r.learned[value]; known || r.overflows() || r.plain[hash(value)] {
 		return
 	}
 	r.learned[value] = stand
@@ -218,7 +226,7 @@ func (r *redactor) keep(value string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.plain) < mostPlain {
+	if len(r.plain) < r.mostPlain {
 		r.plain[hash(value)] = true
 	}
 }
@@ -281,6 +289,9 @@ func (r *redactor) query(q url.Values) string {
 				clean = r.replace(value)
 				r.learn(name, value, clean)
 			}
+			if clean == value && r.forgotten(value) {
+				clean = r.replace(value)
+			}
 			if clean == value {
 				r.keep(value)
 			}
@@ -295,7 +306,11 @@ func (r *redactor) path(escaped string) string {
 	parts := strings.Split(escaped, "/")
 	for i, part := range parts {
 		if plain, err := url.PathUnescape(part); err == nil {
-			if clean := r.text(plain); clean != plain {
+			clean := r.text(plain)
+			if clean == plain && r.forgotten(plain) {
+				clean = r.replace(plain)
+			}
+			if clean != plain {
 				parts[i] = url.PathEscape(clean)
 			} else {
 				r.keep(plain)
