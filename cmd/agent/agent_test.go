@@ -45,6 +45,7 @@ func TestCommands(t *testing.T) {
 			"sandbox":  cmdSandbox,
 			"vendor":   cmdVendor,
 			"fault":    cmdFault,
+			"clock":    cmdClock,
 			"postgres": cmdPostgres,
 			"sql":      cmdSQL,
 			"sqlenv":   cmdSQLEnv,
@@ -100,6 +101,16 @@ func cmdFault(ts *testscript.TestScript, _ bool, args []string) {
 	defer resp.Body.Close()
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		ts.Fatalf("fault %v: %s", args, resp.Status)
+	}
+}
+
+// clock DURATION: moves the sandbox's simulated now ahead.
+func cmdClock(ts *testscript.TestScript, _ bool, args []string) {
+	resp, err := http.PostForm(ts.Getenv("SANDBOX")+"/_sandbox/clock", url.Values{"advance": {args[0]}})
+	ts.Check(err)
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		ts.Fatalf("clock %v: %s", args, resp.Status)
 	}
 }
 
