@@ -53,8 +53,9 @@ func (j Job) Key() string {
 }
 
 // A Runner does a job and returns when it has ended, whatever its outcome: what
-// failed is recorded with the run. It returns an error that wraps ErrInterrupted
-// if the job has to be done again, by this agent or another.
+// failed is recorded with the run. It returns an error if the job has to be done
+// again, by this agent or another: one that wraps ErrInterrupted after a shutdown,
+// a *sink.Busy if the source is held elsewhere.
 type Runner func(ctx context.Context, job Job) error
 
 // ErrInterrupted says that a job was given up before its end, by a shutdown.
@@ -70,7 +71,8 @@ type Queue interface {
 	// them too. What was interrupted stays in the queue.
 	Work(ctx context.Context, drain <-chan struct{}, run Runner) error
 	// Cancel ends what is queued or being done of a source, wherever that is, and
-	// returns how many jobs that were.
+	// returns how many jobs that were. The cause of what is cancelled is
+	// sink.ErrCancelled or the queue's own. The ticks of jobs that waited stay open.
 	Cancel(ctx context.Context, source string) (int, error)
 	// Depth is how many jobs wait and how many are being done, by all agents.
 	Depth(ctx context.Context) (Depth, error)

@@ -89,6 +89,9 @@ type Schedules interface {
 	// none was made). A tick that is done stays as it is.
 	FinishTick(ctx context.Context, source, schedule string, tick time.Time, run int64) error
 
+	// TickOpen reports whether the tick was taken and is not done.
+	TickOpen(ctx context.Context, source, schedule string, tick time.Time) (bool, error)
+
 	// OpenTicks returns the ticks that were taken and are not done, the oldest
 	// first, of all sources.
 	OpenTicks(ctx context.Context) ([]Tick, error)

@@ -177,6 +177,13 @@ func scanTick(row pgx.CollectableRow) (t sink.Tick, err error) {
 	return t, err
 }
 
+// TickOpen implements sink.Schedules.
+func (s *Sink) TickOpen(ctx context.Context, source, schedule string, tick time.Time) (open bool, err error) {
+	const query = "SELECT EXISTS (SELECT FROM winch.ticks WHERE source = $1 AND schedule = $2 AND tick = $3 AND done_at IS NULL)"
+	err = s.pool.QueryRow(ctx, query, source, schedule, tick).Scan(&open)
+	return open, fault(ctx, "read a tick of "+source, err)
+}
+
 // OpenTicks implements sink.Schedules.
 func (s *Sink) OpenTicks(ctx context.Context) ([]sink.Tick, error) {
 	return s.ticks(ctx, "WHERE done_at IS NULL ORDER BY due_at, source, schedule")

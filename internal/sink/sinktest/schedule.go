@@ -157,6 +157,11 @@ var scheduleCases = map[string]func(*testing.T, Harness){
 			t.Fatal(err)
 		}
 		decide(t, s, epoch, tick(4, sink.Taken))
+		for n, want := range map[int]bool{1: false, 2: false, 3: false, 4: true, 5: false} {
+			if open, err := s.TickOpen(t.Context(), source, "schedule", oclock(n)); err != nil || open != want {
+				t.Errorf("tick %d open: %v, %v", n, open, err)
+			}
+		}
 		open, err := s.OpenTicks(t.Context())
 		if err != nil || gocmp.Diff([]sink.Tick{tick(4, sink.Taken)}, open, untimed) != "" {
 			t.Errorf("open %+v, %v", open, err)

@@ -191,6 +191,13 @@ func scanTicks(rows *sql.Rows) ([]sink.Tick, error) {
 	return ticks, rows.Err()
 }
 
+// TickOpen implements sink.Schedules.
+func (s *Sink) TickOpen(ctx context.Context, source, schedule string, tick time.Time) (open bool, err error) {
+	err = s.readers.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM "winch.ticks" WHERE source = ? AND schedule = ? AND tick = ? AND done_at IS NULL)`,
+		source, schedule, timestamp(tick)).Scan(&open)
+	return open, fault(ctx, "read a tick of "+source, err)
+}
+
 // OpenTicks implements sink.Schedules.
 func (s *Sink) OpenTicks(ctx context.Context) ([]sink.Tick, error) {
 	return s.ticks(ctx, ` WHERE done_at IS NULL ORDER BY due_at, source, schedule`)
