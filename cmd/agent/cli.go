@@ -91,7 +91,7 @@ state safe.`,
 	})
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.validateCommand(), a.checkCommand(), a.tokenCommand(),
-		a.connectorsCommand(), a.connectorCommand(), a.previewCommand(), a.planCommand(), a.pullCommand(), a.runsCommand(), a.coverageCommand(), a.restatementCommand(),
+		a.connectorsCommand(), a.connectorCommand(), a.previewCommand(), a.planCommand(), a.pullCommand(), a.runsCommand(), a.quarantineCommand(), a.coverageCommand(), a.restatementCommand(),
 		a.sandboxCommand(), a.migrateCommand(), a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {

@@ -49,12 +49,14 @@ type streamReport struct {
 	Updated   int64        `json:"updated"`
 	Unchanged int64        `json:"unchanged"`
 	Deleted   int64        `json:"deleted"`
-	Requests  int64        `json:"requests"`
-	Retries   int64        `json:"retries"`
-	Bytes     int64        `json:"bytes"`
-	Seconds   float64      `json:"seconds"`
-	Error     *string      `json:"error"`
-	Hint      *string      `json:"hint"`
+	// Quarantined records could not become rows; they are not among Rows.
+	Quarantined int64   `json:"quarantined"`
+	Requests    int64   `json:"requests"`
+	Retries     int64   `json:"retries"`
+	Bytes       int64   `json:"bytes"`
+	Seconds     float64 `json:"seconds"`
+	Error       *string `json:"error"`
+	Hint        *string `json:"hint"`
 }
 
 func newPullReport(location string, results []pull.Result, kept map[string]string) pullReport {
@@ -72,7 +74,7 @@ func newPullReport(location string, results []pull.Result, kept map[string]strin
 			stream := streamReport{
 				Name: s.Name, Status: s.Status, Due: s.Due, Slices: s.Slices,
 				Rows: s.Counts.Rows, Inserted: s.Counts.Inserted, Updated: s.Counts.Updated,
-				Unchanged: s.Counts.Unchanged, Deleted: s.Counts.Deleted,
+				Unchanged: s.Counts.Unchanged, Deleted: s.Counts.Deleted, Quarantined: s.Counts.Quarantined,
 				Requests: s.Usage.Requests, Retries: s.Usage.Retries, Bytes: s.Usage.Bytes,
 				Seconds: math.Round(s.Seconds*1000) / 1000,
 			}
@@ -115,6 +117,9 @@ func (a *app) printResults(results []pull.Result, kept map[string]string) {
 			a.printf(", %s spent waiting for limits", res.Usage.Waited.Round(time.Second))
 		}
 		a.printf("\n")
+		if n := res.Counts.Quarantined; n > 0 {
+			a.printf("  %s could not become rows: winch quarantine list %s\n", count(n, "record"), res.Name)
+		}
 		a.printFailures(res)
 		if path := kept[res.Name]; path != "" {
 			a.printf("  what was said last, redacted, is in %s\n", path)

@@ -144,6 +144,9 @@ func (a *app) printRun(r sink.Run, reads []sink.Read) error {
 		r.Counts.Rows, r.Counts.Inserted, r.Counts.Updated, r.Counts.Unchanged, r.Counts.Deleted)
 	a.printf("  %s, %d retried, %s read, %s waiting; %s fetched, %d renewed on 401\n", count(r.Usage.Requests, "request"),
 		r.Usage.Retries, bytesText(r.Usage.Bytes), r.Usage.Waited.Round(time.Millisecond), count(r.Usage.TokensFetched, "token"), r.Usage.RenewedOn401)
+	if n := r.Counts.Quarantined; n > 0 {
+		a.printf("  %s could not become rows and %s set aside: winch quarantine list %s\n", count(n, "record"), map[bool]string{true: "was", false: "were"}[n == 1], r.Source)
+	}
 	if r.Error != "" {
 		a.printf("  failed: %s\n", r.Error)
 	}
@@ -154,7 +157,7 @@ func (a *app) printRun(r sink.Run, reads []sink.Read) error {
 		return nil
 	}
 	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "  slice\tstate\trows\tnew\tchanged\tsame\tgone\trequests\ttook\terror")
+	fmt.Fprintln(tw, "  slice\tstate\trows\tnew\tchanged\tsame\tgone\taside\trequests\ttook\terror")
 	for _, read := range reads {
 		slice := read.Slice.Stream
 		if read.Slice.Partition != "" {
@@ -164,8 +167,8 @@ func (a *app) printRun(r sink.Run, reads []sink.Read) error {
 			slice += " " + read.Slice.Window.String()
 		}
 		c := read.Counts
-		fmt.Fprintf(tw, "  %s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", slice, read.State, c.Rows, c.Inserted, c.Updated, c.Unchanged,
-			c.Deleted, read.Usage.Requests, read.EndedAt.Sub(read.StartedAt).Round(time.Millisecond), read.Error)
+		fmt.Fprintf(tw, "  %s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", slice, read.State, c.Rows, c.Inserted, c.Updated, c.Unchanged,
+			c.Deleted, c.Quarantined, read.Usage.Requests, read.EndedAt.Sub(read.StartedAt).Round(time.Millisecond), read.Error)
 	}
 	return tw.Flush()
 }

@@ -75,9 +75,22 @@ func wants(src *config.Source, offered []connector.Stream) ([]ledger.Want, error
 		all = append(all, ledger.Want{
 			Source: src.Name, Stream: s.Stream, Since: s.Since,
 			Slice: s.Slice, Lookback: s.Lookback, Lag: s.Lag, Location: src.Location,
+			Quarantine: limits(s.Tolerance),
 		})
 	}
 	return all, nil
+}
+
+// limits completes what is configured by the defaults.
+func limits(t config.Tolerance) *ledger.Limits {
+	l := ledger.DefaultLimits
+	if t.Limit != nil {
+		l.Records = *t.Limit
+	}
+	if t.Share != nil {
+		l.Share = *t.Share
+	}
+	return &l
 }
 
 // only keeps the named streams among the wanted ones; all if there are no names.

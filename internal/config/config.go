@@ -103,6 +103,8 @@ type Source struct {
 	CatchUp CatchUp
 	// Since is the earliest moment wanted; zero if the configuration has none.
 	Since time.Time
+	// Tolerance is for streams that have none of their own.
+	Tolerance Tolerance
 
 	settings hidden[settings]
 	streams  []stream
@@ -126,6 +128,7 @@ type stream struct {
 	deepLookback         *connector.Span
 	since                *time.Time
 	schedule             Schedule
+	tolerance            Tolerance
 }
 
 // String says which sources there are, and nothing that could be a secret.

@@ -146,6 +146,7 @@ func (d *decoder) source(name string) *Source {
 	if since := d.since(p.key("since"), s.Location); since != nil {
 		s.Since = *since
 	}
+	s.Tolerance = d.tolerance(p)
 	d.streams(s, p.key("streams"))
 	return s
 }
@@ -254,6 +255,7 @@ func (d *decoder) stream(p path, name string, loc *time.Location) stream {
 	s.schedule = d.schedule(p.key("schedule"), loc)
 	s.lag = d.span(p.key("lag"), "want a span such as 1h, 1d or -1d", func(connector.Span) bool { return true })
 	s.since = d.since(p.key("since"), loc)
+	s.tolerance = d.tolerance(p)
 	return s
 }
 

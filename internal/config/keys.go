@@ -79,6 +79,7 @@ var sourceKeys = []key{
 	{name: "overlap", about: "What happens to a tick while the pull before is still running.", choices: []string{string(OverlapSkip), string(OverlapQueue)}, standard: string(OverlapSkip)},
 	{name: "catch_up", about: "What happens to ticks that were missed while no agent was running.", choices: []string{string(CatchUpOnce), string(CatchUpAll), string(CatchUpNone)}, standard: string(CatchUpOnce)},
 	{name: "since", about: "The earliest moment to read: a date, or a time as RFC 3339.", example: "2025-01-01"},
+	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails.", form: formTable, keys: quarantineKeys},
 	{name: "streams", about: "The streams to pull, as a list of names or as a table with settings for each. The default is all that the connector does not mark as optional.", form: formStreams, keys: streamKeys},
 }
 
@@ -90,6 +91,12 @@ var streamKeys = []key{
 	{name: "deep_lookback", about: "How far behind now a window is read again by the deep re-read.", pattern: spanPattern, example: "90d"},
 	{name: "lag", about: "How long after its end a window is not yet worth reading.", pattern: spanPattern, example: "1h"},
 	{name: "since", about: "The earliest moment to read of this stream, instead of the source's.", example: "2025-01-01"},
+	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails, instead of the source's.", form: formTable, keys: quarantineKeys},
+}
+
+var quarantineKeys = []key{
+	{name: "limit", about: "The most records of a stream that one run sets aside. 0: the first fails its slice.", pattern: "^[0-9]+$", standard: "1000"},
+	{name: "share", about: "The largest part of a slice's records that is set aside. It counts once more than 10 are.", pattern: "^[0-9]+([.][0-9]+)?%$", standard: "1%"},
 }
 
 func find(keys []key, name string) (key, bool) {

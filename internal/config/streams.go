@@ -16,6 +16,8 @@ type Selected struct {
 	// OwnSchedule says that the stream goes by a schedule of its own and not by
 	// that of its source.
 	OwnSchedule bool
+	// Tolerance is the stream's own, completed by the source's.
+	Tolerance Tolerance
 }
 
 // A Scheduled is one of the schedules of a source, and what is read by it.
@@ -115,7 +117,7 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 }
 
 func (s *Source) selected(offered connector.Stream, named stream) Selected {
-	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, OwnSchedule: !named.schedule.IsZero()}
+	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, OwnSchedule: !named.schedule.IsZero(), Tolerance: named.tolerance.or(s.Tolerance)}
 	if named.slice != nil {
 		sel.Slice = *named.slice
 	}

@@ -69,8 +69,8 @@ sources:
 	loc := c.Sources[0].Location
 	widgets := offered()[3]
 	want := []Selected{
-		{widgets, connector.Span{Months: 1}, connector.Span{}, connector.Days(-1), time.Date(2025, 6, 1, 0, 0, 0, 0, loc), false},
-		{windowStream("calls"), connector.Days(1), connector.Days(3), connector.Span{Clock: time.Hour}, time.Date(2025, 1, 1, 0, 0, 0, 0, loc), false},
+		{widgets, connector.Span{Months: 1}, connector.Span{}, connector.Days(-1), time.Date(2025, 6, 1, 0, 0, 0, 0, loc), false, Tolerance{}},
+		{windowStream("calls"), connector.Days(1), connector.Days(3), connector.Span{Clock: time.Hour}, time.Date(2025, 1, 1, 0, 0, 0, 0, loc), false, Tolerance{}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -112,6 +112,32 @@ func TestSelectNamesUnknownStreamsAndSettingsWithoutMeaning(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 			t.Error(diff)
+		}
+	}
+}
+
+func TestToleranceOfAStreamIsItsOwnThenTheSources(t *testing.T) {
+	t.Parallel()
+	c := loadString(t, testOptions(t), `
+sources:
+  a:
+    connector: free
+    quarantine: {limit: 5, share: 12.5%}
+    streams:
+      widgets: {quarantine: {limit: 0}}
+      calls: {quarantine: {share: 100%}}
+      events:
+`)
+	got, err := c.Sources[0].Select(offered())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(n int64) *int64 { return &n }
+	share := func(f float64) *float64 { return &f }
+	want := []Tolerance{{number(0), share(0.125)}, {number(5), share(1)}, {number(5), share(0.125)}}
+	for i, w := range want {
+		if diff := cmp.Diff(w, got[i].Tolerance); diff != "" {
+			t.Errorf("%s: %s", got[i].Stream.Name, diff)
 		}
 	}
 }

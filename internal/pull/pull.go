@@ -69,6 +69,11 @@ const DefaultSlices = 4
 // alone is in the result. A cancelled ctx ends the run as interrupted, with
 // everything committed that had been.
 func (p *Puller) Run(ctx context.Context, job Job) (Result, error) {
+	return p.perform(ctx, job, (*run).execute)
+}
+
+// perform does the work of a run under the source's lock, and records it.
+func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.Context) error) (Result, error) {
 	res := Result{Name: job.Source, Connector: job.Connector}
 	held, release, err := p.Sink.Lock(ctx, sink.Claim{Source: job.Source, Budget: job.Budget})
 	if err != nil {
@@ -87,7 +92,7 @@ func (p *Puller) Run(ctx context.Context, job Job) (Result, error) {
 	r := &run{Puller: p, job: job, id: id, log: p.Log.With("run", id, "source", job.Source)}
 	r.log.InfoContext(ctx, "run started", "trigger", job.Trigger)
 	started := time.Now()
-	err = r.execute(held)
+	err = work(r, held)
 	r.close()
 	if err != nil && ctx.Err() == nil && held.Err() != nil {
 		err = context.Cause(held) // I3: the source is no longer ours, or a person cancelled the run
@@ -136,21 +141,9 @@ type streamState struct {
 
 func (r *run) execute(ctx context.Context) error {
 	opening := connector.WithUsage(ctx, &r.usage)
-	src, err := r.source(opening)
+	src, offered, err := r.open(opening)
 	if err != nil {
 		return err
-	}
-	offered, err := src.Streams(opening)
-	if err != nil {
-		return err
-	}
-	for _, s := range offered {
-		if err := s.Validate(); err != nil {
-			return &connector.Error{
-				Kind: connector.KindConfig, Op: "connector " + r.job.Connector, Err: err,
-				Hint: "this is a defect of the connector: tell its author",
-			}
-		}
 	}
 	wants, err := r.job.Select(offered)
 	if err != nil {
@@ -180,6 +173,27 @@ func (r *run) execute(ctx context.Context) error {
 		}
 	}
 	return r.readAll(ctx, due)
+}
+
+// open returns the source and the streams that it offers.
+func (r *run) open(ctx context.Context) (connector.Source, []connector.Stream, error) {
+	src, err := r.source(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	offered, err := src.Streams(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range offered {
+		if err := s.Validate(); err != nil {
+			return nil, nil, &connector.Error{
+				Kind: connector.KindConfig, Op: "connector " + r.job.Connector, Err: err,
+				Hint: "this is a defect of the connector: tell its author",
+			}
+		}
+	}
+	return src, offered, nil
 }
 
 // prepare makes the stream's table ready and plans its slices.

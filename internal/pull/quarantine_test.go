@@ -148,3 +148,67 @@ func TestShareIsJudgedAtCheckpoints(t *testing.T) {
 		t.Errorf("%+v, %v: want the cursor of the first part", entries, err)
 	}
 }
+
+func TestRetryLandsWhatWasSetAside(t *testing.T) {
+	t.Parallel()
+	attempts := 0
+	v := &vendor{streams: []connector.Stream{customers()}, pull: emitBoth(&attempts, 2, 3)}
+	f := newFixture(t, v)
+	if res, err := f.run(t.Context()); err != nil || res.Counts.Quarantined != 3 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	f.job.Trigger = "retry"
+	res, done, err := f.puller.Retry(t.Context(), f.job, "")
+	if err != nil || res.Status != sink.Succeeded || len(done.Refused) != 3 || len(done.Landed) != 0 {
+		t.Errorf("before the fix: %+v, %+v, %v", res, done, err)
+	}
+	v.streams[0].Columns[1].Type = connector.TypeJSON
+	v.streams[0].Columns[1].Name = "names"
+	v.streams[0].Columns[1].Path = []string{"name"}
+	res, done, err = f.puller.Retry(t.Context(), f.job, "customers")
+	if err != nil || res.Status != sink.Succeeded || len(done.Landed) != 3 || len(done.Refused) != 0 || res.Counts.Inserted != 3 {
+		t.Errorf("after the fix: %+v, %+v, %v", res, done, err)
+	}
+	if attempts != 1 {
+		t.Errorf("the vendor was read %d times, want once", attempts)
+	}
+	run, reads, err := f.store.RunByID(t.Context(), res.Run)
+	if err != nil || run.Trigger != "retry" || run.Counts.Inserted != 3 || len(reads) != 0 {
+		t.Errorf("%+v, %+v, %v: want the retry recorded as a run without reads", run, reads, err)
+	}
+	if res, done, err := f.puller.Retry(t.Context(), f.job, ""); err != nil || res.Status != sink.Succeeded || len(done.Landed) != 0 {
+		t.Errorf("nothing left: %+v, %+v, %v", res, done, err)
+	}
+}
+
+func TestRetryOfAStreamThatIsGoneSaysSo(t *testing.T) {
+	t.Parallel()
+	attempts := 0
+	v := &vendor{streams: []connector.Stream{customers()}, pull: emitBoth(&attempts, 0, 1)}
+	f := newFixture(t, v)
+	if _, err := f.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	v.streams = []connector.Stream{calls()}
+	res, _, err := f.puller.Retry(t.Context(), f.job, "")
+	if text := fmt.Sprint(res.FirstError(), err); !strings.Contains(text, "no longer has the stream") {
+		t.Errorf("%s", text)
+	}
+	if f.quarantined() != 1 {
+		t.Error("the record is gone")
+	}
+}
+
+func TestRetryOfASourceThatIsBeingPulledIsBusy(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, &vendor{})
+	_, release, err := f.store.Lock(t.Context(), sink.Claim{Source: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	var busy *sink.Busy
+	if _, _, err := f.puller.Retry(t.Context(), f.job, ""); !errors.As(err, &busy) {
+		t.Errorf("%v, want *sink.Busy", err)
+	}
+}
