@@ -1,0 +1,252 @@
+// Package riverqueue is the queue of jobs on PostgreSQL: River's tables, in a
+// schema of their own, shared by all agents.
+//
+// River hands each job to one agent and passes a cancellation on to whoever does
+// it. Two things are not left to it. That a source is pulled once at a time is the
+// lease's matter (sink.Leases): a job whose source is busy is put back. And a job of
+// an agent that died is taken over when its lease is, not when River finds that it
+// takes long (takeover.go).
+package riverqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/winchdata/winch/internal/scheduler"
+	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/internal/sink/postgres"
+)
+
+// Schema holds River's tables.
+const Schema = "winch_river"
+
+// Options of a queue; the zero value is what most want.
+type Options struct {
+	// Workers is how many jobs an agent does at the same time; 0 means 8.
+	Workers int
+	Log     *slog.Logger
+	// OnTakeOver is told of each run that a dead agent left; may be nil.
+	OnTakeOver func(lost sink.Run)
+}
+
+const (
+	defaultWorkers = 8
+	// busyPause is when a job whose source is busy is looked at again.
+	busyPause = 2 * time.Second
+	// againPause is when a job that could not be done is tried again. Beyond five
+	// seconds River would need its leader for that.
+	againPause = 4 * time.Second
+	// conns serve River's own statements, whatever the number of workers.
+	conns = 4
+)
+
+// A Queue implements scheduler.Queue on PostgreSQL.
+type Queue struct {
+	sink    *postgres.Sink
+	pool    *pgxpool.Pool
+	inserts *river.Client[pgx.Tx] // does no work
+	options Options
+}
+
+var _ scheduler.Queue = (*Queue)(nil)
+
+// Open returns the queue of a database, whose tables Migrate has made.
+func Open(ctx context.Context, s *postgres.Sink, o Options) (*Queue, error) {
+	if o.Workers == 0 {
+		o.Workers = defaultWorkers
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	pool, err := s.Pool(ctx, conns)
+	if err != nil {
+		return nil, err
+	}
+	inserts, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: Schema, Logger: o.Log})
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open the queue: %w", err)
+	}
+	return &Queue{sink: s, pool: pool, inserts: inserts, options: o}, nil
+}
+
+// Close ends the queue's connections. Work must have returned.
+func (q *Queue) Close() { q.pool.Close() }
+
+// Migrate brings River's tables to the version of this program, under a lock, so
+// that several agents may call it at the same time.
+func Migrate(ctx context.Context, s *postgres.Sink) error {
+	return s.Exclusively(ctx, "migrate the queue", func(conn *pgx.Conn) error {
+		// Not IF NOT EXISTS, which wants the privilege also where the schema exists.
+		var there bool
+		if err := conn.QueryRow(ctx, "SELECT to_regnamespace('"+Schema+"') IS NOT NULL").Scan(&there); err != nil {
+			return err
+		}
+		if !there {
+			if _, err := conn.Exec(ctx, "CREATE SCHEMA "+Schema+"; COMMENT ON SCHEMA "+Schema+" IS 'The queue of jobs that agents share, as River keeps it.'"); err != nil {
+				return err
+			}
+		}
+		pool, err := s.Pool(ctx, 1)
+		if err != nil {
+			return err
+		}
+		defer pool.Close()
+		migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: Schema, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return err
+		}
+		_, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
+		return err
+	})
+}
+
+// pullArgs is a job as River stores it. Jobs of one key are the same work.
+type pullArgs struct {
+	Key string        `json:"key" river:"unique"`
+	Job scheduler.Job `json:"job"`
+}
+
+func (pullArgs) Kind() string { return "pull" }
+
+// priorities: what a person waits for comes first, what nobody waits for last.
+var priorities = map[scheduler.Trigger]int{
+	scheduler.TriggerPull:     1,
+	scheduler.TriggerResume:   1,
+	scheduler.TriggerTick:     2,
+	scheduler.TriggerBackfill: 4,
+}
+
+func insertion(job scheduler.Job) (river.JobArgs, *river.InsertOpts) {
+	return pullArgs{Key: job.Key(), Job: job}, &river.InsertOpts{
+		Priority: priorities[job.Trigger],
+		UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
+			rivertype.JobStateRunning, rivertype.JobStateScheduled,
+		}},
+	}
+}
+
+// Enqueue adds a job, unless one of the same key is queued or being done.
+func (q *Queue) Enqueue(ctx context.Context, job scheduler.Job) error {
+	args, opts := insertion(job)
+	if _, err := q.inserts.Insert(ctx, args, opts); err != nil {
+		return fmt.Errorf("queue a job of %s: %w", job.Source, err)
+	}
+	return nil
+}
+
+// Depth is how many jobs wait and how many are being done, by all agents.
+func (q *Queue) Depth(ctx context.Context) (d scheduler.Depth, err error) {
+	const query = `SELECT count(*) FILTER (WHERE state <> 'running'), count(*) FILTER (WHERE state = 'running')
+FROM ` + Schema + `.river_job WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`
+	if err := q.pool.QueryRow(ctx, query).Scan(&d.Waiting, &d.Running); err != nil {
+		return d, fmt.Errorf("count the queued jobs: %w", err)
+	}
+	return d, nil
+}
+
+// Cancel ends what is queued or being done of a source, wherever that is.
+func (q *Queue) Cancel(ctx context.Context, source string) (int, error) {
+	const query = `SELECT id FROM ` + Schema + `.river_job
+WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled') AND args->'job'->>'source' = $1`
+	rows, err := q.pool.Query(ctx, query, source)
+	if err != nil {
+		return 0, fmt.Errorf("cancel the jobs of %s: %w", source, err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, fmt.Errorf("cancel the jobs of %s: %w", source, err)
+	}
+	for _, id := range ids {
+		if _, err := q.inserts.JobCancel(ctx, id); err != nil && !errors.Is(err, rivertype.ErrNotFound) {
+			return 0, fmt.Errorf("cancel the jobs of %s: %w", source, err)
+		}
+	}
+	return len(ids), nil
+}
+
+// Work does jobs, and takes over what dead agents left, until drain is closed or
+// ctx is cancelled.
+func (q *Queue) Work(ctx context.Context, drain <-chan struct{}, run scheduler.Runner) error {
+	me, err := q.sink.AgentID(ctx)
+	if err != nil {
+		return err
+	}
+	workers := river.NewWorkers()
+	if err := river.AddWorkerSafely(workers, &worker{queue: q, run: run}); err != nil {
+		return fmt.Errorf("work on the queue: %w", err)
+	}
+	client, err := river.NewClient(riverpgxv5.New(q.pool), &river.Config{
+		ID: clientID(me), Schema: Schema, Logger: q.options.Log, Workers: workers,
+		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: q.options.Workers}},
+		// A pull takes as long as it takes. Without a time-out River never takes a
+		// job for stuck: that is found by the lease.
+		JobTimeout: -1,
+		// A newer agent may queue what this one cannot do.
+		FetchOnlyKnownKinds: true,
+	})
+	if err != nil {
+		return fmt.Errorf("work on the queue: %w", err)
+	}
+	// Its own context: what is being done ends by drain or by StopAndCancel.
+	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("work on the queue: %w", err)
+	}
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { q.watch(watching) })
+	defer watch.Wait()
+	defer stop()
+
+	select {
+	case <-drain:
+		err = client.Stop(ctx)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil { // cancelled: now, or while draining
+		err = client.StopAndCancel(context.WithoutCancel(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("end work on the queue: %w", err)
+	}
+	<-client.Stopped()
+	return nil
+}
+
+// worker does the jobs of one agent.
+type worker struct {
+	river.WorkerDefaults[pullArgs]
+	queue *Queue
+	run   scheduler.Runner
+}
+
+// Work does one job. What failed is recorded with the run, so an error means that
+// the job has to be done again.
+func (w *worker) Work(ctx context.Context, job *river.Job[pullArgs]) error {
+	err := w.run(ctx, job.Args.Job)
+	var busy *sink.Busy
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely):
+		return river.JobCancel(err)
+	case errors.As(err, &busy):
+		return river.JobSnooze(busyPause)
+	case errors.Is(err, scheduler.ErrInterrupted):
+		return river.JobSnooze(0)
+	}
+	return river.JobSnooze(againPause) // the Runner has told why
+}

@@ -1,0 +1,137 @@
+package riverqueue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/winchdata/winch/internal/scheduler"
+	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/internal/sink/postgres"
+)
+
+// watchEvery is how often an agent looks for dead ones.
+const watchEvery = 3 * time.Second
+
+// clientPrefix and an agent's id are the name by which River knows the agent.
+const clientPrefix = "winch-agent-"
+
+func clientID(agent int64) string { return fmt.Sprint(clientPrefix, agent) }
+
+// watch takes over from dead agents until ctx ends.
+func (q *Queue) watch(ctx context.Context) {
+	again := time.NewTicker(watchEvery)
+	defer again.Stop()
+	for {
+		if err := q.TakeOver(ctx); err != nil && ctx.Err() == nil {
+			q.options.Log.WarnContext(ctx, "looking for dead agents", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// TakeOver queues again what dead agents did: the jobs that they had taken, and
+// their runs that were no jobs of this queue. It happens in the transaction that
+// gives those runs their outcome, so each is resumed once, whoever looks.
+func (q *Queue) TakeOver(ctx context.Context) error {
+	var lost []sink.Run
+	_, err := q.sink.Heirs(ctx, func(ctx context.Context, tx pgx.Tx, b postgres.Bequest) error {
+		done, err := q.requeue(ctx, tx, clientID(b.Agent), b)
+		if err != nil {
+			return err
+		}
+		for _, r := range b.Lost {
+			lost = append(lost, r)
+			if slices.Contains(done, r.Source) || slices.Contains(b.Cancelled, r.Source) {
+				continue
+			}
+			args, opts := insertion(scheduler.Job{Source: r.Source, Trigger: scheduler.TriggerResume, Resumes: r.ID})
+			if _, err := q.inserts.InsertTx(ctx, tx, args, opts); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if q.options.OnTakeOver != nil {
+		for _, r := range lost {
+			q.options.OnTakeOver(r)
+		}
+	}
+	return q.sweep(ctx)
+}
+
+// sweep queues again the jobs of agents that nobody knows: one that was declared
+// dead may take a job before it learns of that, and then die.
+func (q *Queue) sweep(ctx context.Context) error {
+	const query = `SELECT DISTINCT j.attempted_by[array_upper(j.attempted_by, 1)] FROM ` + Schema + `.river_job j
+WHERE j.state = 'running' AND NOT EXISTS (
+	SELECT FROM winch.agents a WHERE j.attempted_by[array_upper(j.attempted_by, 1)] = '` + clientPrefix + `' || a.id)`
+	rows, err := q.pool.Query(ctx, query)
+	if err != nil {
+		return err
+	}
+	clients, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, client := range clients {
+		failed = append(failed, pgx.BeginFunc(ctx, q.pool, func(tx pgx.Tx) error {
+			_, err := q.requeue(ctx, tx, client, postgres.Bequest{})
+			return err
+		}))
+	}
+	return errors.Join(failed...)
+}
+
+// requeue queues the jobs that a client was doing as new ones, unless a person
+// cancelled them, and returns the sources of all. Those of sources that are not free
+// yet are left as they are. The old ones are cancelled: a client that
+// wakes up late ends those, not the new ones.
+func (q *Queue) requeue(ctx context.Context, tx pgx.Tx, client string, b postgres.Bequest) (sources []string, err error) {
+	const cancel = `UPDATE ` + Schema + `.river_job SET state = 'cancelled', finalized_at = now()
+WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 AND NOT args->'job'->>'source' = ANY ($2)
+RETURNING args, metadata ? 'cancel_attempted_at'`
+	rows, err := tx.Query(ctx, cancel, client, append([]string{}, b.Kept...))
+	if err != nil {
+		return nil, err
+	}
+	var (
+		raw       json.RawMessage
+		cancelled bool
+		again     []pullArgs
+	)
+	_, err = pgx.ForEachRow(rows, []any{&raw, &cancelled}, func() error {
+		var old pullArgs
+		if err := json.Unmarshal(raw, &old); err != nil {
+			return err
+		}
+		sources = append(sources, old.Job.Source)
+		if !cancelled && !slices.Contains(b.Cancelled, old.Job.Source) {
+			again = append(again, old)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, old := range again {
+		args, opts := insertion(old.Job)
+		if _, err := q.inserts.InsertTx(ctx, tx, args, opts); err != nil {
+			return nil, err
+		}
+	}
+	return sources, nil
+}
