@@ -70,6 +70,9 @@ const (
 	ColumnDeleted = "_deleted_at"
 )
 
+// AddedColumns are all of these names.
+var AddedColumns = []string{ColumnRun, ColumnSeenAt, ColumnHash, ColumnExtra, ColumnDeleted}
+
 // A Decoder decodes the records of one stream. It is safe for concurrent use with
 // different Rows.
 type Decoder struct {

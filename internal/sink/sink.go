@@ -52,6 +52,8 @@ type Sink interface {
 	// that wraps ErrNoRun.
 	RunByID(ctx context.Context, id int64) (Run, []Read, error)
 
+	Archive
+
 	// Location says where the data lies, for people: never with a password.
 	Location() string
 

@@ -80,6 +80,7 @@ func Run(t *testing.T, h Harness) {
 		{"lock", lockCases},
 		{"lease", leaseCases},
 		{"schedule", scheduleCases},
+		{"archive", archiveCases},
 		{"death", deathCases},
 		{"model", modelCases},
 	} {

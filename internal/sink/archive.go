@@ -1,0 +1,90 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// An Archive hands out a whole source and takes one in, so that what a store holds
+// can move into another store, of whatever kind.
+type Archive interface {
+	// Sources returns the names of the sources that the store holds tables or
+	// ledger rows of, in order.
+	Sources(ctx context.Context) ([]string, error)
+
+	// Export hands the source to the import, as it is at one moment: its own rows
+	// of the agent's tables, then the streams' tables. It commits nothing.
+	Export(ctx context.Context, source string, to Import) error
+
+	// Import begins to take in a source in one transaction, which holds tables,
+	// rows and ledger: all of it is there after Commit, nothing before. A store
+	// that holds anything of the source already is an error. The import must be
+	// closed; ctx governs it until then.
+	Import(ctx context.Context, source string) (Import, error)
+}
+
+// An Import takes in the tables of one source, one after another. It is not safe
+// for concurrent use.
+type Import interface {
+	// Table begins the next table. Rows of the table before are complete.
+	Table(ctx context.Context, t ArchivedTable) error
+	// Row takes in a row of the table that was begun last: a value for each of its
+	// columns, nil for null. It does not keep the slices.
+	Row(ctx context.Context, values [][]byte) error
+	Commit(ctx context.Context) error
+	// Close gives up what was not committed. It is safe after Commit and twice.
+	Close() error
+}
+
+// An ArchivedTable is a table as it travels.
+type ArchivedTable struct {
+	// Name is a stream's name or, of the agent's own, one of OwnTables.
+	Name string
+	// Own says that the table is one of the agent's own.
+	Own     bool
+	Columns []ArchivedColumn
+	// LastRun is the highest id of a run that the store ever gave; set in the table
+	// runs.
+	LastRun int64
+	// Key are the names of the primary key; empty for the agent's own tables,
+	// which are there already.
+	Key []string
+}
+
+// An ArchivedColumn is a column as it travels. Values are text: bigint, numeric,
+// double and json as they are read, a boolean as 0 or 1, a date as 2006-01-02, a
+// timestamptz as 2006-01-02T15:04:05.000000Z, bytes in lower-case hex. The bounds of
+// a slice without a window are empty.
+type ArchivedColumn struct {
+	Name string
+	Type connector.Type
+	// Bytes says that the type is none of a connector's but bytes.
+	Bytes bool
+}
+
+// OwnTables are the agent's own tables that belong to a source and so travel with
+// it, in the order in which they do. Runs come first: the others name them.
+var OwnTables = []string{"runs", "slices", "reads"}
+
+// RunColumns are the columns that hold the id of a run. An import gives runs new
+// ids where its store has some already, in all of these alike.
+var RunColumns = map[string]bool{"run": true, "_winch_run": true}
+
+// Occupied is the error of an import into a store that holds the source already.
+func Occupied(source, what string) error {
+	return &Error{
+		Fault: FaultSchema, Op: "import source " + source, Err: fmt.Errorf("the store already holds %s", what),
+		Hint: "copy into a store that holds nothing of this source, or drop there what is not needed",
+	}
+}
+
+// ForeignColumn is the error of an export of a column that no store of ours made.
+func ForeignColumn(source, table, column, sqlType string) error {
+	return &Error{
+		Fault: FaultSchema, Op: "export source " + source,
+		Err:  fmt.Errorf("column %s of table %s is of type %s, which winch never makes", column, table, sqlType),
+		Hint: "it was added by hand: drop the column, copy, and add it again",
+	}
+}
