@@ -90,9 +90,24 @@ state safe.`,
 		return &usageError{err, fmt.Sprintf("see %s --help", cmd.CommandPath())}
 	})
 	root.AddCommand(
-		a.demoCommand(), a.initCommand(), a.validateCommand(), a.checkCommand(), a.tokenCommand(),
-		a.connectorsCommand(), a.connectorCommand(), a.previewCommand(), a.planCommand(), a.pullCommand(), a.runsCommand(), a.quarantineCommand(), a.coverageCommand(), a.restatementCommand(),
-		a.sandboxCommand(), a.migrateCommand(), a.versionCommand(),
+		a.demoCommand(),
+		a.initCommand(),
+		a.validateCommand(),
+		a.checkCommand(),
+		a.tokenCommand(),
+		a.connectorsCommand(),
+		a.connectorCommand(),
+		a.previewCommand(),
+		a.planCommand(),
+		a.pullCommand(),
+		a.runsCommand(),
+		a.quarantineCommand(),
+		a.coverageCommand(),
+		a.restatementCommand(),
+		a.sandboxCommand(),
+		a.copyCommand(),
+		a.migrateCommand(),
+		a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		cmd.Args = usageArgs(cmd.Args)

@@ -18,11 +18,19 @@ type Archive interface {
 	// of the agent's tables, then the streams' tables. It commits nothing.
 	Export(ctx context.Context, source string, to Import) error
 
+	// LastRun returns the highest id that a run of the store ever had, 0 before the
+	// first. A run keeps its id where it travels to, plus a shift that is the same for
+	// all that travel together.
+	LastRun(ctx context.Context) (int64, error)
+	// ReserveRuns sets aside ids for as many runs, of which none has been given
+	// yet, and returns the shift that leads to them.
+	ReserveRuns(ctx context.Context, n int64) (shift int64, err error)
+
 	// Import begins to take in a source in one transaction, which holds tables,
 	// rows and ledger: all of it is there after Commit, nothing before. A store
 	// that holds anything of the source already is an error. The import must be
 	// closed; ctx governs it until then.
-	Import(ctx context.Context, source string) (Import, error)
+	Import(ctx context.Context, source string, shift int64) (Import, error)
 }
 
 // An Import takes in the tables of one source, one after another. It is not safe
@@ -45,9 +53,6 @@ type ArchivedTable struct {
 	// Own says that the table is one of the agent's own.
 	Own     bool
 	Columns []ArchivedColumn
-	// LastRun is the highest id of a run that the store ever gave; set in the table
-	// runs.
-	LastRun int64
 	// Key are the names of the primary key; empty for the agent's own tables,
 	// which are there already.
 	Key []string
@@ -66,10 +71,9 @@ type ArchivedColumn struct {
 
 // OwnTables are the agent's own tables that belong to a source and so travel with
 // it, in the order in which they do. Runs come first: the others name them.
-var OwnTables = []string{"runs", "slices", "reads"}
+var OwnTables = []string{"runs", "slices", "reads", "quarantine", "schedules", "ticks", "pauses"}
 
-// RunColumns are the columns that hold the id of a run. An import gives runs new
-// ids where its store has some already, in all of these alike.
+// RunColumns are the columns that hold the id of a run, beside that of runs itself.
 var RunColumns = map[string]bool{"run": true, "_winch_run": true}
 
 // Occupied is the error of an import into a store that holds the source already.

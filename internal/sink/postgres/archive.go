@@ -92,11 +92,6 @@ func exportTable(ctx context.Context, tx pgx.Tx, source string, t sink.ArchivedT
 	query := fmt.Sprintf("SELECT %s FROM %s t", strings.Join(values, ", "), quote(schema, t.Name))
 	if t.Own {
 		query += " WHERE source = " + literal(source) + " ORDER BY " + each(rest.key, "t.%[1]s", ", ")
-		if t.Name == "runs" {
-			if err := tx.QueryRow(ctx, "SELECT COALESCE(max(id), 0) FROM winch.runs").Scan(&t.LastRun); err != nil {
-				return err
-			}
-		}
 	} else {
 		t.Key = rest.key
 	}
@@ -155,10 +150,33 @@ func archived(c restingColumn) (column sink.ArchivedColumn, value string, ok boo
 	}
 }
 
+const runSequence = "pg_get_serial_sequence('winch.runs', 'id')"
+
+// LastRun returns the highest id that a run ever had.
+func (s *Sink) LastRun(ctx context.Context) (last int64, err error) {
+	err = s.pool.QueryRow(ctx, "SELECT COALESCE(pg_sequence_last_value("+runSequence+"::regclass), 0)").Scan(&last)
+	return last, fault(ctx, "look up the last run", err)
+}
+
+// ReserveRuns sets ids of runs aside.
+func (s *Sink) ReserveRuns(ctx context.Context, n int64) (shift int64, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// Nobody takes an id between the two.
+		if _, err := tx.Exec(ctx, "LOCK TABLE winch.runs IN EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, "SELECT COALESCE(pg_sequence_last_value("+runSequence+"::regclass), 0)").Scan(&shift); err != nil || n == 0 {
+			return err
+		}
+		_, err := tx.Exec(ctx, "SELECT setval("+runSequence+", $1)", shift+n)
+		return err
+	})
+	return shift, fault(ctx, "reserve ids of runs", err)
+}
+
 // importing is an import under way: a transaction, in which each table is a COPY
 // that is fed through a pipe.
 type importing struct {
-	sink   *Sink
 	source string
 	ctx    context.Context // of Import: governs the transaction
 	conn   *pgxpool.Conn
@@ -173,7 +191,7 @@ type importing struct {
 }
 
 // Import begins to take in a source.
-func (s *Sink) Import(ctx context.Context, source string) (sink.Import, error) {
+func (s *Sink) Import(ctx context.Context, source string, shift int64) (sink.Import, error) {
 	op := "import source " + source
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -184,7 +202,7 @@ func (s *Sink) Import(ctx context.Context, source string) (sink.Import, error) {
 		conn.Release()
 		return nil, fault(ctx, op, err)
 	}
-	i := &importing{sink: s, source: source, ctx: ctx, conn: conn, tx: tx}
+	i := &importing{source: source, ctx: ctx, conn: conn, tx: tx, shift: shift}
 	if err := i.begin(ctx); err != nil {
 		return nil, errors.Join(fault(ctx, op, err), i.Close())
 	}
@@ -216,13 +234,7 @@ func (i *importing) Table(ctx context.Context, t sink.ArchivedTable) error {
 	}
 	i.table = t
 	schema := ownSchema
-	if t.Own {
-		if t.Name == "runs" {
-			if err := i.reserve(ctx, t.LastRun); err != nil {
-				return fault(ctx, op, err)
-			}
-		}
-	} else {
+	if !t.Own {
 		schema = i.source
 		if err := i.create(ctx, t); err != nil {
 			return fault(ctx, op, err)
@@ -263,22 +275,6 @@ func (i *importing) create(ctx context.Context, t sink.ArchivedTable) error {
 	}
 	_, err = i.tx.Exec(ctx, made.create())
 	return err
-}
-
-// reserve sets ids of runs aside, in a transaction of its own: nobody waits for
-// the import to get one.
-func (i *importing) reserve(ctx context.Context, last int64) error {
-	return pgx.BeginFunc(ctx, i.sink.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "LOCK TABLE winch.runs IN EXCLUSIVE MODE"); err != nil {
-			return err
-		}
-		const query = `SELECT COALESCE(pg_sequence_last_value(pg_get_serial_sequence('winch.runs', 'id')::regclass), 0)`
-		if err := tx.QueryRow(ctx, query).Scan(&i.shift); err != nil || last == 0 {
-			return err
-		}
-		_, err := tx.Exec(ctx, "SELECT setval(pg_get_serial_sequence('winch.runs', 'id'), $1)", i.shift+last)
-		return err
-	})
 }
 
 // travels reports whether a column's values are taken over. Ids are given anew,
@@ -369,7 +365,7 @@ func (i *importing) Close() error {
 	if i.feed != nil {
 		_ = i.feed.CloseWithError(errors.New("the import was given up"))
 		i.feed = nil
-		<-i.copied
+		_ = <-i.copied // it was given up
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(i.ctx), endTimeout)
 	defer cancel()

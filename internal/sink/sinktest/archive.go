@@ -64,12 +64,21 @@ func (s *store) populate(t *testing.T) {
 	s.land(t, attempt(r.ID, customers, connector.Window{}), `{"id":2,"name":""}`)
 	s.land(t, attempt(r.ID, calls, day(0)), `{"id":"a","at":"2026-03-01T10:00:00Z","seconds":3}`)
 	s.fail(t, attempt(r.ID, calls, day(1)), errors.New("no\tanswer\\"))
+	s.read(t, attempt(r.ID, calls, day(2)), `{"id":"b","at":"never","seconds":"\t"}`)
 }
 
 // copyTo copies the source into another store.
 func (s *store) copyTo(t *testing.T, to *store) {
 	t.Helper()
-	in, err := to.Import(t.Context(), source)
+	last, err := s.LastRun(t.Context())
+	if err != nil {
+		t.Fatal("last run:", err)
+	}
+	shift, err := to.ReserveRuns(t.Context(), last)
+	if err != nil {
+		t.Fatal("reserve runs:", err)
+	}
+	in, err := to.Import(t.Context(), source, shift)
 	if err != nil {
 		t.Fatal("import:", err)
 	}
@@ -99,6 +108,14 @@ var archiveCases = map[string]func(*testing.T, Harness){
 		}
 		if diff := gocmp.Diff(from.entries(t, source), to.entries(t, source)); diff != "" {
 			t.Errorf("ledger (-there +here):\n%s", diff)
+		}
+		wantHeld, err := from.Quarantined(t.Context(), sink.QuarantineFilter{Source: source})
+		if err != nil || len(wantHeld) != 1 {
+			t.Fatalf("quarantine: %+v, %v", wantHeld, err)
+		}
+		gotHeld, err := to.Quarantined(t.Context(), sink.QuarantineFilter{Source: source})
+		if diff := gocmp.Diff(wantHeld, gotHeld); err != nil || diff != "" {
+			t.Errorf("quarantine, %v (-there +here):\n%s", err, diff)
 		}
 		want, wantReads := from.run(t, 1)
 		got, gotReads := to.run(t, 1)
@@ -149,7 +166,7 @@ var archiveCases = map[string]func(*testing.T, Harness){
 	"nothing is there before the commit, nor after giving up": func(t *testing.T, h Harness) {
 		from, to := open(t, h), open(t, h)
 		from.populate(t)
-		in, err := to.Import(t.Context(), source)
+		in, err := to.Import(t.Context(), source, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,12 +193,12 @@ var archiveCases = map[string]func(*testing.T, Harness){
 		from.populate(t)
 		to.prepare(t, customers)
 		to.land(t, attempt(1, customers, connector.Window{}), `{"id":9,"name":"old"}`)
-		_, err := to.Import(t.Context(), source)
+		_, err := to.Import(t.Context(), source, 0)
 		wantFault(t, sink.FaultSchema, err)
 
 		only := open(t, h) // the table alone, which nobody has written to
 		only.prepare(t, customers)
-		in, err := only.Import(t.Context(), source)
+		in, err := only.Import(t.Context(), source, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -75,11 +75,6 @@ func exportTable(ctx context.Context, tx *sql.Tx, source string, t sink.Archived
 	if t.Own {
 		query += " WHERE source = ? ORDER BY " + quoteAll("", keyOf(declared))
 		args = append(args, source)
-		if t.Name == "runs" {
-			if t.LastRun, err = lastRun(ctx, tx); err != nil {
-				return err
-			}
-		}
 	} else {
 		t.Key = keyOf(declared)
 	}
@@ -109,10 +104,27 @@ func exportTable(ctx context.Context, tx *sql.Tx, source string, t sink.Archived
 	return rows.Err()
 }
 
-// lastRun is the highest id that a run ever had; ids are not given twice.
-func lastRun(ctx context.Context, tx *sql.Tx) (id int64, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'winch.runs'`).Scan(&id)
-	return id, err
+const selectLastRun = `SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'winch.runs'`
+
+// LastRun implements sink.Archive.
+func (s *Sink) LastRun(ctx context.Context) (last int64, err error) {
+	err = s.readers.QueryRowContext(ctx, selectLastRun).Scan(&last)
+	return last, fault(ctx, "look up the last run", err)
+}
+
+// ReserveRuns implements sink.Archive.
+func (s *Sink) ReserveRuns(ctx context.Context, n int64) (shift int64, err error) {
+	err = s.update(ctx, "reserve ids of runs", func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, selectLastRun).Scan(&shift); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sqlite_sequence WHERE name = 'winch.runs'`); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO sqlite_sequence (name, seq) VALUES ('winch.runs', ?)`, shift+n)
+		return err
+	})
+	return shift, err
 }
 
 // declared is a column as its table declares it.
@@ -169,7 +181,6 @@ func archived(c declared) (column sink.ArchivedColumn, value string, ok bool) {
 
 // importing is an import under way: one transaction on the writer's connection.
 type importing struct {
-	sink   *Sink
 	source string
 	ctx    context.Context
 	tx     *sql.Tx
@@ -183,7 +194,7 @@ type importing struct {
 }
 
 // Import implements sink.Archive.
-func (s *Sink) Import(ctx context.Context, source string) (sink.Import, error) {
+func (s *Sink) Import(ctx context.Context, source string, shift int64) (sink.Import, error) {
 	op := "import source " + source
 	done, err := s.turn(ctx)
 	if err != nil {
@@ -194,7 +205,7 @@ func (s *Sink) Import(ctx context.Context, source string) (sink.Import, error) {
 		done()
 		return nil, fault(ctx, op, err)
 	}
-	i := &importing{sink: s, source: source, ctx: ctx, tx: tx, done: done}
+	i := &importing{source: source, ctx: ctx, tx: tx, done: done, shift: shift}
 	for _, name := range sink.OwnTables {
 		var held bool
 		err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+quote(ownPrefix+name)+" WHERE source = ?)", source).Scan(&held)
@@ -218,15 +229,11 @@ func (i *importing) begin(ctx context.Context, t sink.ArchivedTable) (err error)
 	}
 	i.table = t
 	name := ownPrefix + t.Name
-	switch {
-	case !t.Own:
+	if !t.Own {
 		name = tableName(i.source, t.Name)
-		err = i.create(ctx, t)
-	case t.Name == "runs":
-		i.shift, err = lastRun(ctx, i.tx)
-	}
-	if err != nil {
-		return err
+		if err := i.create(ctx, t); err != nil {
+			return err
+		}
 	}
 	here, err := declaration(ctx, i.tx, name)
 	if err != nil {
