@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,6 +52,7 @@ func TestCommands(t *testing.T) {
 			"sqlenv":   cmdSQLEnv,
 			"json":     cmdJSON,
 			"code":     cmdCode,
+			"edit":     cmdEdit,
 		},
 	})
 }
@@ -246,6 +248,18 @@ func cmdJSON(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("json: %s is %s, want %s", args[1], got, args[2])
 		}
 	}
+}
+
+// edit FILE OLD NEW: replaces the one place of a file that a regular expression
+// matches.
+func cmdEdit(ts *testscript.TestScript, _ bool, args []string) {
+	old, err := regexp.Compile(args[1])
+	ts.Check(err)
+	text := ts.ReadFile(args[0])
+	if n := len(old.FindAllString(text, -1)); n != 1 {
+		ts.Fatalf("edit: %s matches %d times in\n%s", args[1], n, text)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(old.ReplaceAllString(text, args[2])), 0o600))
 }
 
 // code N WINCH-ARGS...: runs winch and asserts its exit code.

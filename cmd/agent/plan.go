@@ -23,17 +23,21 @@ type sliceReport struct {
 	Since     *time.Time    `json:"since"`
 	Until     *time.Time    `json:"until"`
 	Reason    ledger.Reason `json:"reason"`
+	// LastReadAt is absent from what is not held.
+	LastReadAt *time.Time `json:"last_read_at,omitempty"`
 }
 
 func (a *app) planCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "plan [SOURCE...]",
 		Short: "show what a pull would read now, and why",
-		Long: `Shows the slices that a pull would read now, each with its reason: missing (never
-read), lookback (young enough to be restated), failed, resume (read in part),
-refresh (a snapshot, read on every pull). Requests and time are estimated from past
-reads of the stream and the limits that the connector keeps to. It reads nothing from
-the vendor but what the connector needs to list its streams.`,
+		Long: `Shows the slices that a pull would read now, each with its reason: missing (not
+held, or not whole), lookback (young enough to be restated, and last read
+lookback_every ago or earlier), failed, resume (read in part), refresh (a snapshot
+or cursor stream, read on every pull). A window is held when the ledger covers it,
+whatever slices it was read by. Requests and time are estimated from past reads of
+the stream and the limits that the connector keeps to. It reads nothing from the
+vendor but what the connector needs to list its streams.`,
 		Example: "  winch plan kaisa_se\n  winch plan --output json | jq '.slices | length'",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -88,13 +92,13 @@ func (a *app) planSource(ctx context.Context, store sink.Sink, launcher *plugin.
 		return err
 	}
 	var due []ledger.Due
-	now := time.Now()
+	known, now := ledger.ByStream(entries), time.Now()
 	for _, want := range all {
 		want.Partitions, err = pull.Partitions(ctx, session.Source, want.Stream.Name)
 		if err != nil {
 			return err
 		}
-		due = append(due, ledger.Plan(want, entries, now)...)
+		due = append(due, ledger.Plan(want, known[want.Stream.Name], now)...)
 	}
 	streams, whole, err := a.estimate(ctx, store, session.Source, src.Name, due)
 	if err != nil {
@@ -110,6 +114,9 @@ func (a *app) printPlan(p plan) error {
 		for _, d := range p.due {
 			one := sliceReport{Source: d.Slice.Source, Stream: d.Slice.Stream, Partition: d.Slice.Partition, Reason: d.Reason}
 			one.Since, one.Until = bounds(d.Slice.Window)
+			if !d.LastReadAt.IsZero() {
+				one.LastReadAt = &d.LastReadAt
+			}
 			reports = append(reports, one)
 		}
 		return a.printJSON(struct {
@@ -128,7 +135,11 @@ func (a *app) printPlan(p plan) error {
 		if d.Slice.Partition != "" {
 			stream += "[" + d.Slice.Partition + "]"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", d.Slice.Source, stream, d.Slice.Window, d.Reason)
+		why := string(d.Reason)
+		if !d.LastReadAt.IsZero() {
+			why += ", last read " + ageText(time.Since(d.LastReadAt)) + " ago"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", d.Slice.Source, stream, d.Slice.Window, why)
 	}
 	if err := tw.Flush(); err != nil {
 		return err

@@ -75,7 +75,8 @@ func wants(src *config.Source, offered []connector.Stream) ([]ledger.Want, error
 		all = append(all, ledger.Want{
 			Source: src.Name, Stream: s.Stream, Since: s.Since,
 			Slice: s.Slice, Lookback: s.Lookback, Lag: s.Lag, Location: src.Location,
-			Quarantine: limits(s.Tolerance),
+			Quarantine:    limits(s.Tolerance),
+			LookbackEvery: s.LookbackEvery, Order: ledger.Order(s.Order),
 		})
 	}
 	return all, nil

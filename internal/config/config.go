@@ -83,6 +83,15 @@ const (
 	CatchUpNone CatchUp = "none"
 )
 
+// Order says which slices of a stream a pull reads first.
+type Order string
+
+// The orders.
+const (
+	OrderNewest Order = "newest"
+	OrderOldest Order = "oldest"
+)
+
 // A Source is one configured account. Its connector's settings come from Resolve,
 // its streams from Select.
 type Source struct {
@@ -105,6 +114,10 @@ type Source struct {
 	Since time.Time
 	// Tolerance is for streams that have none of their own.
 	Tolerance Tolerance
+	// LookbackEvery and Order hold for the streams that do not say otherwise.
+	// LookbackEvery is nil if the configuration does not say.
+	LookbackEvery *connector.Span
+	Order         Order
 
 	settings hidden[settings]
 	streams  []stream
@@ -126,9 +139,11 @@ type stream struct {
 	enabled              bool
 	slice, lookback, lag *connector.Span
 	deepLookback         *connector.Span
-	since                *time.Time
 	schedule             Schedule
 	tolerance            Tolerance
+	lookbackEvery        *connector.Span
+	since                *time.Time
+	order                Order
 }
 
 // String says which sources there are, and nothing that could be a secret.

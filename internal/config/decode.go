@@ -119,7 +119,7 @@ func (d *decoder) source(name string) *Source {
 	p := path{"sources", name}
 	s := &Source{
 		Name: name, Enabled: true, Location: time.UTC,
-		Overlap: OverlapSkip, CatchUp: CatchUpOnce, origins: d.origins,
+		Overlap: OverlapSkip, CatchUp: CatchUpOnce, Order: OrderNewest, origins: d.origins,
 	}
 	if reason := reservedName(name); reason != "" {
 		d.bad(p, "", "a source cannot have this name: "+reason, "rename it")
@@ -147,6 +147,10 @@ func (d *decoder) source(name string) *Source {
 		s.Since = *since
 	}
 	s.Tolerance = d.tolerance(p)
+	s.LookbackEvery = d.span(p.key("lookback_every"), wantEvery, notNegative)
+	if text, ok := d.text(p.key("order")); ok {
+		s.Order = Order(text)
+	}
 	d.streams(s, p.key("streams"))
 	return s
 }
@@ -248,16 +252,22 @@ func (d *decoder) stream(p path, name string, loc *time.Location) stream {
 		s.enabled, _ = v.(bool)
 	}
 	s.slice = d.span(p.key("slice"), "want a positive span such as 1h, 1d or 1mo", connector.Span.Positive)
-	s.lookback = d.span(p.key("lookback"), "want a span such as 7d, 1mo or 0", func(s connector.Span) bool {
-		return s.IsZero() || s.Positive()
-	})
 	s.deepLookback = d.span(p.key("deep_lookback"), "want a positive span such as 90d or 6mo", connector.Span.Positive)
 	s.schedule = d.schedule(p.key("schedule"), loc)
+	s.lookback = d.span(p.key("lookback"), "want a span such as 7d, 1mo or 0", notNegative)
+	s.lookbackEvery = d.span(p.key("lookback_every"), wantEvery, notNegative)
 	s.lag = d.span(p.key("lag"), "want a span such as 1h, 1d or -1d", func(connector.Span) bool { return true })
 	s.since = d.since(p.key("since"), loc)
 	s.tolerance = d.tolerance(p)
+	if text, ok := d.text(p.key("order")); ok {
+		s.order = Order(text)
+	}
 	return s
 }
+
+const wantEvery = "want a span such as 6h, 1d or 0"
+
+func notNegative(s connector.Span) bool { return s.IsZero() || s.Positive() }
 
 func (d *decoder) span(p path, want string, good func(connector.Span) bool) *connector.Span {
 	text, ok := d.text(p)

@@ -40,6 +40,8 @@ type key struct {
 
 const spanPattern = `^-?([0-9]+(mo|w|d|h|m|s))+$|^0$`
 
+var orders = []string{string(OrderNewest), string(OrderOldest)}
+
 var levels = []string{"debug", "info", "warn", "error"}
 
 var fileKeys = []key{
@@ -80,6 +82,8 @@ var sourceKeys = []key{
 	{name: "catch_up", about: "What happens to ticks that were missed while no agent was running.", choices: []string{string(CatchUpOnce), string(CatchUpAll), string(CatchUpNone)}, standard: string(CatchUpOnce)},
 	{name: "since", about: "The earliest moment to read: a date, or a time as RFC 3339.", example: "2025-01-01"},
 	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails.", form: formTable, keys: quarantineKeys},
+	{name: "lookback_every", about: "How long ago a window within the lookback must have been read to be read again: half a slice, at most 6h, unless given; 0 reads it on every pull.", pattern: spanPattern, example: "6h"},
+	{name: "order", about: "Which slices of a stream a pull reads first.", choices: orders, standard: string(OrderNewest)},
 	{name: "streams", about: "The streams to pull, as a list of names or as a table with settings for each. The default is all that the connector does not mark as optional.", form: formStreams, keys: streamKeys},
 }
 
@@ -89,8 +93,10 @@ var streamKeys = []key{
 	{name: "slice", about: "The length of the windows in which a window stream is read.", pattern: spanPattern, example: "1d"},
 	{name: "lookback", about: "How far behind now a window stays restatable and is read again.", pattern: spanPattern, example: "7d"},
 	{name: "deep_lookback", about: "How far behind now a window is read again by the deep re-read.", pattern: spanPattern, example: "90d"},
+	{name: "lookback_every", about: "How long ago a window within the lookback must have been read to be read again, instead of the source's.", pattern: spanPattern, example: "1h"},
 	{name: "lag", about: "How long after its end a window is not yet worth reading.", pattern: spanPattern, example: "1h"},
 	{name: "since", about: "The earliest moment to read of this stream, instead of the source's.", example: "2025-01-01"},
+	{name: "order", about: "Which slices of this stream a pull reads first, instead of the source's.", choices: orders},
 	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails, instead of the source's.", form: formTable, keys: quarantineKeys},
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/winchdata/winch/pkg/connector"
@@ -18,6 +19,11 @@ type Selected struct {
 	OwnSchedule bool
 	// Tolerance is the stream's own, completed by the source's.
 	Tolerance Tolerance
+	// LookbackEvery is how long ago a window within the lookback must have been
+	// read to be read again; nil if the configuration does not say.
+	LookbackEvery *connector.Span
+	// Order is which slices are read first.
+	Order Order
 }
 
 // A Scheduled is one of the schedules of a source, and what is read by it.
@@ -103,6 +109,8 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 	}{
 		{"slice", named.slice != nil, offered.Mode == connector.ModeWindow},
 		{"lookback", named.lookback != nil, offered.Mode == connector.ModeWindow},
+		{"lookback_every", named.lookbackEvery != nil, offered.Mode == connector.ModeWindow},
+		{"order", named.order != "", offered.Mode == connector.ModeWindow},
 		{"lag", named.lag != nil, offered.Mode == connector.ModeWindow},
 		{"deep_lookback", named.deepLookback != nil, offered.Mode == connector.ModeWindow},
 		{"since", named.since != nil, offered.Mode != connector.ModeSnapshot},
@@ -118,6 +126,7 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 
 func (s *Source) selected(offered connector.Stream, named stream) Selected {
 	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, OwnSchedule: !named.schedule.IsZero(), Tolerance: named.tolerance.or(s.Tolerance)}
+	sel.LookbackEvery, sel.Order = cmp.Or(named.lookbackEvery, s.LookbackEvery), cmp.Or(named.order, s.Order)
 	if named.slice != nil {
 		sel.Slice = *named.slice
 	}

@@ -87,10 +87,10 @@ type Reason string
 
 // The reasons.
 const (
-	Missing  Reason = "missing"      // never read
+	Missing  Reason = "missing"      // not held, or not whole
 	Resume   Reason = "resume"       // read in part
 	Retry    Reason = "failed"       // the last attempt failed
-	Lookback Reason = "lookback"     // young enough to be restated
+	Lookback Reason = "lookback"     // young enough to be restated, and not read a moment ago
 	Deep     Reason = "deep re-read" // old, but not read for long: see Stream.DeepEvery
 	Refresh  Reason = "refresh"      // a snapshot or cursor stream, read on every pull
 	Forced   Reason = "forced"       // a person asked for it
@@ -101,4 +101,7 @@ type Due struct {
 	Slice  Slice
 	Reason Reason
 	Cursor connector.Cursor // where to go on; nil at the beginning
+	// LastReadAt is when the part of a held window that was not read for longest
+	// was read; zero if it is not held.
+	LastReadAt time.Time
 }

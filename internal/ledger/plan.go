@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"github.com/winchdata/winch/pkg/connector"
@@ -20,6 +18,12 @@ type Want struct {
 	// Slice, Lookback and Lag are the stream's own or what the configuration
 	// puts in their place. They matter to window streams.
 	Slice, Lookback, Lag connector.Span
+	// LookbackEvery is how long ago a window within the lookback must have been
+	// read to be read again; nil is DefaultLookbackEvery of Slice, a span of zero
+	// reads it on every pull.
+	LookbackEvery *connector.Span
+	// Order is the order of a plan; empty is NewestFirst.
+	Order Order
 	// Location is where days, weeks and months begin; nil is UTC.
 	Location *time.Location
 	// Quarantine limits what may be set aside of the stream; nil: DefaultLimits.
@@ -27,155 +31,202 @@ type Want struct {
 	Quarantine *Limits
 }
 
+// An Order says which slices of a stream are read first.
+type Order string
+
+// The orders.
+const (
+	NewestFirst Order = "newest"
+	OldestFirst Order = "oldest"
+)
+
 // DefaultHistory is how far back a window stream without a since is read.
 var DefaultHistory = connector.Days(30)
 
-// Plan returns the slices that are due at now, the freshest first, given the
+// longestLookbackEvery lets a nightly pull read the lookback also when somebody
+// pulled in the evening, and leaves alone what was read a moment ago.
+const longestLookbackEvery = 6 * time.Hour
+
+// DefaultLookbackEvery is half a slice, at most six hours.
+func DefaultLookbackEvery(slice connector.Span) connector.Span {
+	every := longestLookbackEvery
+	if slice.Months == 0 && slice.Days == 0 {
+		every = min(every, slice.Clock/2)
+	}
+	return connector.Span{Clock: every}
+}
+
+// Plan returns the slices that are due at now, in the stream's order, given the
 // ledger's entries. It changes nothing and asks nobody: the same arguments give
 // the same plan.
 //
 // The wanted windows of a window stream are those of Windows from Since up to the
-// last that ended Lag before now. Of them are due those that the ledger does not
-// hold, holds in part or marks as failed, those that end after now minus Lookback,
-// and those that the stream's deep re-read asks for. Snapshot and cursor streams
-// are always due.
+// last that ended Lag before now. One is held when held entries of its partition
+// cover it, whatever windows they were read by. Due is a window that is not held,
+// or whose own entry is partial or failed; one that ends after now minus Lookback
+// and was last read LookbackEvery ago or earlier; and one that the stream's deep
+// re-read asks for. The oldest read among the covering entries counts. Snapshot
+// and cursor streams are always due.
 func Plan(want Want, entries []Entry, now time.Time) []Due {
-	held := make(map[Slice]Entry, len(entries))
-	for _, e := range entries {
-		if e.Slice.Source == want.Source && e.Slice.Stream == want.Stream.Name {
-			held[key(e.Slice)] = e
-		}
-	}
-	partitions := want.Partitions
-	if len(partitions) == 0 {
-		partitions = []string{""}
-	}
+	groups := want.byPartition(entries)
+	since := want.first(groups, now)
 	var due []Due
-	for _, partition := range partitions {
+	for _, partition := range want.partitions() {
 		slice := Slice{Source: want.Source, Stream: want.Stream.Name, Partition: partition}
 		if want.Stream.Mode != connector.ModeWindow {
-			e, ok := held[key(slice)]
-			due = append(due, Due{slice, reasonWhole(e, ok), e.Cursor})
+			due = append(due, whole(slice, groups[partition]))
 			continue
 		}
-		for _, w := range want.windows(held, now) {
-			slice.Window = w
-			e, ok := held[key(slice)]
-			if reason := want.reason(e, ok, now); reason != "" {
-				due = append(due, Due{slice, reason, resumeAt(e)})
-			}
+		p := planner{
+			want: want, loc: location(want.Location), holdings: newHoldings(groups[partition], time.Time{}),
+			until: want.Lag.Before(now), ages: want.ages(now), slice: slice, due: due,
 		}
+		p.plan(since)
+		due = p.due
 	}
-	slices.SortStableFunc(due, func(a, b Due) int {
-		return cmp.Or(b.Slice.Window.Until.Compare(a.Slice.Window.Until), cmp.Compare(a.Slice.Partition, b.Slice.Partition))
-	})
+	want.Order.sort(due)
 	return due
 }
 
-// Range returns the slices that cover the window for a backfill, the oldest
-// first: those that are not held, or all of them when forced.
-func Range(want Want, entries []Entry, window connector.Window, force bool) []Due {
-	held := make(map[Slice]Entry, len(entries))
+// whole plans a slice that has no window.
+func whole(slice Slice, entries []*Entry) Due {
 	for _, e := range entries {
-		held[key(e.Slice)] = e
+		switch {
+		case !e.Slice.Window.IsZero():
+		case e.State == Failed:
+			return Due{Slice: slice, Reason: Retry, Cursor: e.Cursor, LastReadAt: e.LastReadAt}
+		case e.State == Partial:
+			return Due{Slice: slice, Reason: Resume, Cursor: e.Cursor, LastReadAt: e.LastReadAt}
+		case !e.LastReadAt.IsZero():
+			return Due{Slice: slice, Reason: Refresh, Cursor: e.Cursor, LastReadAt: e.LastReadAt}
+		}
 	}
-	partitions := want.Partitions
-	if len(partitions) == 0 {
-		partitions = []string{""}
+	return Due{Slice: slice, Reason: Missing}
+}
+
+// first is the earliest moment wanted.
+func (w Want) first(groups map[string][]*Entry, now time.Time) time.Time {
+	if !w.Since.IsZero() || w.Stream.Mode != connector.ModeWindow {
+		return w.Since
 	}
-	var due []Due
-	for _, w := range Windows(window, want.Slice, want.Location) {
-		for _, partition := range partitions {
-			slice := Slice{want.Source, want.Stream.Name, partition, w}
-			e, ok := held[key(slice)]
-			switch {
-			case force:
-				due = append(due, Due{slice, Forced, nil})
-			case !ok:
-				due = append(due, Due{slice, Missing, nil})
-			case e.State == Partial:
-				due = append(due, Due{slice, Resume, e.Cursor})
-			case e.State == Failed:
-				due = append(due, Due{slice, Retry, resumeAt(e)})
+	since := DefaultHistory.Before(now)
+	for _, entries := range groups {
+		for _, e := range entries {
+			if !e.Slice.Window.IsZero() && e.Slice.Window.Since.Before(since) {
+				since = e.Slice.Window.Since
 			}
 		}
 	}
-	return due
+	return floor(since, w.Slice, location(w.Location))
 }
 
-func reasonWhole(e Entry, known bool) Reason {
-	switch {
-	case !known || e.LastReadAt.IsZero() && e.State != Failed:
-		return Missing
-	case e.State == Failed:
-		return Retry
-	case e.State == Partial:
-		return Resume
-	default:
-		return Refresh
+// ages are the moments from which on windows are young, and up to which a read is
+// old. Zero: no window is young.
+type ages struct {
+	lookback, lookbackRead time.Time
+	deep, deepRead         time.Time
+}
+
+func (w Want) ages(now time.Time) ages {
+	var a ages
+	if !w.Lookback.IsZero() {
+		every := DefaultLookbackEvery(w.Slice)
+		if w.LookbackEvery != nil {
+			every = *w.LookbackEvery
+		}
+		a.lookback, a.lookbackRead = w.Lookback.Before(now), every.Before(now)
 	}
+	if w.Stream.DeepEvery.Positive() {
+		a.deep, a.deepRead = w.Stream.DeepLookback.Before(now), w.Stream.DeepEvery.Before(now)
+	}
+	return a
 }
 
-func (w Want) reason(e Entry, known bool, now time.Time) Reason {
+// settled is the moment before which no window is due for its age.
+func (a ages) settled(until time.Time) time.Time {
+	for _, young := range []time.Time{a.lookback, a.deep} {
+		if !young.IsZero() && young.Before(until) {
+			until = young
+		}
+	}
+	return until
+}
+
+// reason says why a held window that ends at until and was last read at readAt is
+// due again.
+func (a ages) reason(until, readAt time.Time) Reason {
 	switch {
-	case !known:
-		return Missing
-	case e.State == Failed:
-		return Retry
-	case e.State == Partial:
-		return Resume
-	case e.Slice.Window.Until.After(w.Lookback.Before(now)) && !w.Lookback.IsZero():
+	case !a.lookback.IsZero() && until.After(a.lookback) && !readAt.After(a.lookbackRead):
 		return Lookback
-	case w.deep(e, now):
+	case !a.deep.IsZero() && until.After(a.deep) && !readAt.After(a.deepRead):
 		return Deep
 	default:
 		return ""
 	}
 }
 
-func (w Want) deep(e Entry, now time.Time) bool {
-	s := w.Stream
-	return s.DeepEvery.Positive() && e.Slice.Window.Until.After(s.DeepLookback.Before(now)) &&
-		!e.LastReadAt.After(s.DeepEvery.Before(now))
+// planner plans one partition of a window stream.
+type planner struct {
+	want     Want
+	loc      *time.Location
+	holdings holdings
+	until    time.Time // what ends later is not wanted yet
+	ages     ages
+	slice    Slice
+	due      []Due
 }
 
-// resumeAt is where an interrupted reading of a window goes on. What is held
-// whole begins again at its beginning.
-func resumeAt(e Entry) connector.Cursor {
-	if e.State == Held {
-		return nil
-	}
-	return e.Cursor
-}
-
-func (w Want) windows(held map[Slice]Entry, now time.Time) []connector.Window {
-	until := w.Lag.Before(now)
-	since := w.Since
-	if since.IsZero() {
-		since = DefaultHistory.Before(now)
-		for s := range held {
-			if s.Window.Since.Before(since) {
-				since = s.Window.Since
+func (p *planner) plan(since time.Time) {
+	settled := p.ages.settled(p.until)
+	for since = since.In(p.loc); ; {
+		p.holdings.drop(since)
+		// Years that are held are passed in one step, not window by window.
+		if until := earlier(p.holdings.settledUntil(since), settled); until.After(since) {
+			if boundary := floor(until, p.want.Slice, p.loc); boundary.After(since) {
+				since = boundary
+				continue
 			}
 		}
-		since = floor(since, w.Slice, location(w.Location))
-	}
-	all := Windows(connector.Window{Since: since, Until: until}, w.Slice, w.Location)
-	// Only what has ended is read: the last window may still be open.
-	if n := len(all); n > 0 {
-		if last := all[n-1]; !last.Until.Equal(ceiling(last.Since, w.Slice, location(w.Location))) {
-			all = all[:n-1]
+		until := ceiling(since, p.want.Slice, p.loc)
+		if until.After(p.until) {
+			return // only what has ended is read
 		}
+		p.add(connector.Window{Since: since, Until: until}, p.reason)
+		since = until
 	}
-	return all
 }
 
-// key is the slice with its bounds in UTC and without monotonic clock, so that
-// equal moments are equal keys.
-func key(s Slice) Slice {
-	s.Window.Since = s.Window.Since.UTC().Round(0)
-	s.Window.Until = s.Window.Until.UTC().Round(0)
-	return s
+// add appends a window that is due by the given rule.
+func (p *planner) add(w connector.Window, held func(connector.Window, time.Time) Reason) {
+	slice := p.slice
+	slice.Window = w
+	if e := p.holdings.exact(w.Since, w.Until); e != nil {
+		reason := Resume
+		if e.State == Failed {
+			reason = Retry
+		}
+		p.due = append(p.due, Due{Slice: slice, Reason: reason, Cursor: e.Cursor})
+		return
+	}
+	reason := Missing
+	readAt, ok := p.holdings.oldestRead(w.Since, w.Until)
+	if ok {
+		reason = held(w, readAt)
+	}
+	if reason != "" {
+		p.due = append(p.due, Due{Slice: slice, Reason: reason, LastReadAt: readAt})
+	}
+}
+
+func (p *planner) reason(w connector.Window, readAt time.Time) Reason {
+	return p.ages.reason(w.Until, readAt)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func location(loc *time.Location) *time.Location {

@@ -189,10 +189,10 @@ func TestRangeIsOldestFirstAndSkipsWhatIsHeld(t *testing.T) {
 	window := connector.Window{Since: at("2026-03-01"), Until: at("2026-03-04")}
 	entries := []Entry{entry(Held, "2026-03-02", "2026-03-03"), entry(Failed, "2026-03-03", "2026-03-04")}
 	want := Want{Source: "s", Stream: calls(connector.ModeWindow), Slice: connector.Days(1)}
-	if diff := cmp.Diff("missing 2026-03-01..2026-03-02\nfailed 2026-03-03..2026-03-04\n", show(Range(want, entries, window, false))); diff != "" {
+	if diff := cmp.Diff("missing 2026-03-01..2026-03-02\nfailed 2026-03-03..2026-03-04\n", show(Range(want, entries, Ask{Window: window}, at("2026-04-01")))); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff("forced 2026-03-01..2026-03-02\nforced 2026-03-02..2026-03-03\nforced 2026-03-03..2026-03-04\n", show(Range(want, entries, window, true))); diff != "" {
+	if diff := cmp.Diff("forced 2026-03-01..2026-03-02\nforced 2026-03-02..2026-03-03\nforced 2026-03-03..2026-03-04\n", show(Range(want, entries, Ask{Window: window, Force: true, AskedAt: at("2026-04-01")}, at("2026-04-01")))); diff != "" {
 		t.Errorf("forced plan (-want +got):\n%s", diff)
 	}
 }

@@ -153,12 +153,13 @@ func (r *run) execute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	known := ledger.ByStream(entries)
 	var due []task
 	for _, want := range wants {
 		state := &streamState{want: want, closed: map[string]error{}}
 		state.result.Name = want.Stream.Name
 		r.streams = append(r.streams, state)
-		slices, err := r.prepare(opening, src, state, entries)
+		slices, err := r.prepare(opening, src, state, known[want.Stream.Name])
 		if err != nil {
 			if ctx.Err() != nil || stopsRun(err) {
 				return err

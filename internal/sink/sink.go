@@ -105,6 +105,10 @@ type Writer interface {
 	// key was not written are deleted. For a snapshot stream, rows whose key was
 	// not written get the attempt's start as _deleted_at and count as deleted; a
 	// row that comes back loses it.
+	//
+	// Other ledger rows of the partition whose window lies within the slice's, and
+	// those that overlap it and are not Held, are superseded: deleted in the same
+	// transaction. Their reads stay. Rows that are Held and overlap it in part stay.
 	Commit(ctx context.Context, usage connector.Usage) (ledger.Counts, error)
 	// Close gives up what was not committed. It is safe after Commit and twice.
 	Close() error

@@ -133,7 +133,11 @@ ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 	args := append(sliceValues(w.attempt.Slice), string(l.state), cursor)
 	args = append(args, countValues(counts, l.usage)...)
 	args = append(args, now, w.attempt.Run, keepCursor)
-	if _, err := tx.Exec(ctx, upsert, args...); err != nil {
+	statement := upsert
+	if l.state == ledger.Held && !w.attempt.Slice.Window.IsZero() {
+		statement = supersede + upsert
+	}
+	if _, err := tx.Exec(ctx, statement, args...); err != nil {
 		return err
 	}
 	if l.state != ledger.Held {

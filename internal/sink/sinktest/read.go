@@ -61,6 +61,7 @@ func (s *store) entries(t testing.TB, source string) []ledger.Entry {
 		return cmp.Or(
 			cmp.Compare(a.Slice.Source, b.Slice.Source), cmp.Compare(a.Slice.Stream, b.Slice.Stream),
 			cmp.Compare(a.Slice.Partition, b.Slice.Partition), a.Slice.Window.Since.Compare(b.Slice.Window.Since),
+			a.Slice.Window.Until.Compare(b.Slice.Window.Until),
 		)
 	})
 	return entries

@@ -75,6 +75,7 @@ func Run(t *testing.T, h Harness) {
 		{"writer", writerCases},
 		{"ledger", ledgerCases},
 		{"quarantine", quarantineCases},
+		{"supersede", supersedeCases},
 		{"runs", runCases},
 		{"history", historyCases},
 		{"lock", lockCases},

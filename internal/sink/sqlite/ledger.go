@@ -111,6 +111,9 @@ func (e entry) record(ctx context.Context, to execer, a sink.Attempt) error {
 	if e.state == ledger.Partial {
 		return nil
 	}
+	if err := supersede(ctx, to, a.Slice); err != nil {
+		return err
+	}
 	return recordRead(ctx, to, a, e, now, "", "")
 }
 
