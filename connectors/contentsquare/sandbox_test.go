@@ -1,11 +1,10 @@
 package contentsquare
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/winchdata/winch/internal/sandbox"
 	simulated "github.com/winchdata/winch/internal/sandbox/contentsquare"
+	"github.com/winchdata/winch/internal/sandbox/sandboxtest"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -63,7 +63,11 @@ const lookedAt = 4
 func compare(t *testing.T, box *sandbox.Sandbox, src connector.Source, st connector.Stream, slice int) {
 	t.Helper()
 	got := map[string]map[string]string{}
-	for _, req := range requests(t, src, st, box.AsOf(), slice) {
+	all, err := slicesOf(t.Context(), src, st, box.AsOf(), slice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, req := range all {
 		var out recorder
 		if err := src.Pull(t.Context(), req, &out); err != nil {
 			t.Fatalf("%s[%s] %s: %v", st.Name, req.Partition, req.Window, err)
@@ -89,12 +93,11 @@ func compare(t *testing.T, box *sandbox.Sandbox, src connector.Source, st connec
 	}
 }
 
-// requests are the slices of the last days for each partition.
-func requests(t *testing.T, src connector.Source, st connector.Stream, asOf time.Time, slice int) (all []connector.Request) {
-	t.Helper()
-	partitions, err := src.(connector.Partitioner).Partitions(t.Context(), st.Name)
+// slicesOf are the slices of the last days for each partition.
+func slicesOf(ctx context.Context, src connector.Source, st connector.Stream, asOf time.Time, slice int) (all []connector.Request, err error) {
+	partitions, err := src.(connector.Partitioner).Partitions(ctx, st.Name)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if partitions == nil {
 		partitions = []string{""}
@@ -111,7 +114,7 @@ func requests(t *testing.T, src connector.Source, st connector.Stream, asOf time
 			all = append(all, req)
 		}
 	}
-	return all
+	return all, nil
 }
 
 // Tokens of five seconds, over more than one life: every stream of every project
@@ -219,20 +222,13 @@ func TestSandboxFaults(t *testing.T) {
 
 func openSandbox(t *testing.T, o sandbox.Options, settings map[string]any) (*sandbox.Sandbox, connector.Source) {
 	t.Helper()
-	o.Size, o.Days, o.AsOf = 5, 20, time.Date(2024, 3, 20, 15, 0, 0, 0, time.UTC)
-	box := sandbox.New(o)
-	server := httptest.NewServer(box)
-	t.Cleanup(server.Close)
-	all := box.Sources(server.URL)
-	i := slices.IndexFunc(all, func(s sandbox.Source) bool { return s.Connector == "contentsquare" })
-	config := maps.Clone(all[i].Config)
-	maps.Copy(config, settings)
-	src, err := openWith(t, config)
+	served := sandboxtest.Start(t, "contentsquare", o, settings)
+	src, err := openWith(t, served.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	src.(*source).log = slog.New(slog.DiscardHandler)
-	return box, src
+	return served.Box, src
 }
 
 // landed is a record as its columns take it, each value as text.

@@ -21,6 +21,7 @@ import (
 	"github.com/winchdata/winch/internal/pull"
 	"github.com/winchdata/winch/internal/sandbox"
 	simulated "github.com/winchdata/winch/internal/sandbox/fospha"
+	"github.com/winchdata/winch/internal/sandbox/sandboxtest"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/internal/sink/sqlite"
 	"github.com/winchdata/winch/pkg/connector"
@@ -324,11 +325,13 @@ type warehouse struct {
 func newWarehouse(t *testing.T, o sandbox.Options, settings map[string]any) *warehouse {
 	t.Helper()
 	w := &warehouse{path: filepath.Join(t.TempDir(), "w.db")}
-	w.box, w.settings = startSandbox(t, o, settings, func(r *http.Request) {
+	served := sandboxtest.Start(t, "fospha", world(o), settings)
+	served.Before = func(r *http.Request) {
 		if w.before != nil {
 			w.before(r)
 		}
-	})
+	}
+	w.box, w.settings = served.Box, served.Config
 	store, err := sqlite.Open(t.Context(), w.path, sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/winchdata/winch/internal/sandbox"
 	simulated "github.com/winchdata/winch/internal/sandbox/fospha"
+	"github.com/winchdata/winch/internal/sandbox/sandboxtest"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -94,7 +95,7 @@ func TestNothingSecretGoesToAnotherHost(t *testing.T) {
 
 func TestCheckWalksTheSchema(t *testing.T) {
 	t.Parallel()
-	_, config := startSandbox(t, sandbox.Options{}, nil, func(*http.Request) {})
+	config := sandboxtest.Start(t, "fospha", world(sandbox.Options{}), nil).Config
 	src, err := openWith(t, config)
 	if err != nil {
 		t.Fatal(err)
@@ -296,13 +297,13 @@ func TestDiscoverEndsWhenCancelled(t *testing.T) {
 
 func TestBrandGoesWhereTheSettingsSay(t *testing.T) {
 	t.Parallel()
-	_, config := startSandbox(t, sandbox.Options{Fospha: simulated.Options{BrandHeader: "X-Brand"}}, map[string]any{
+	config := sandboxtest.Start(t, "fospha", world(sandbox.Options{Fospha: simulated.Options{BrandHeader: "X-Brand"}}), map[string]any{
 		"client_id_location": "header:x-brand",
 		"streams": []any{map[string]any{
 			"name": "performance_daily", "preset": "performance_daily",
 			"query": strings.NewReplacer("$client: String!, ", "", "clientId: $client, ", "").Replace(performanceDaily),
 		}},
-	}, func(*http.Request) {})
+	}).Config
 	src, err := openWith(t, config)
 	if err != nil {
 		t.Fatal(err)

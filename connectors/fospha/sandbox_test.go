@@ -3,9 +3,6 @@ package fospha
 import (
 	"fmt"
 	"maps"
-	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,26 +12,14 @@ import (
 
 	"github.com/winchdata/winch/internal/sandbox"
 	simulated "github.com/winchdata/winch/internal/sandbox/fospha"
+	"github.com/winchdata/winch/internal/sandbox/sandboxtest"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
-// startSandbox serves a sandbox and returns the settings of a source at it.
-func startSandbox(t *testing.T, o sandbox.Options, settings map[string]any, before func(*http.Request)) (*sandbox.Sandbox, map[string]any) {
-	t.Helper()
+// world is large enough for several pages.
+func world(o sandbox.Options) sandbox.Options {
 	o.Size, o.Days, o.AsOf = 28, 24, time.Date(2025, 3, 20, 15, 0, 0, 0, time.UTC)
-	box := sandbox.New(o)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		before(r)
-		box.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	all := box.Sources(server.URL)
-	i := slices.IndexFunc(all, func(s sandbox.Source) bool { return s.Connector == "fospha" })
-	config := maps.Clone(all[i].Config)
-	config["requests_per_second"] = 0
-	maps.Copy(config, settings)
-	maps.DeleteFunc(config, func(_ string, value any) bool { return value == nil })
-	return box, config
+	return o
 }
 
 // Whatever the vendor's unpublished manners are, what must land lands, given the
@@ -71,7 +56,8 @@ func TestSandboxLandsWhole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			settings := maps.Clone(tc.settings)
-			box, config := startSandbox(t, sandbox.Options{Fospha: tc.manners}, settings, func(*http.Request) {})
+			served := sandboxtest.Start(t, "fospha", world(sandbox.Options{Fospha: tc.manners}), settings)
+			box, config := served.Box, served.Config
 			if config["token_url"] == "US" {
 				config["token_url"] = strings.Replace(config["data_url"].(string), "{region}/graphql", "us/oauth2/token", 1)
 			}
@@ -181,7 +167,8 @@ func TestSandboxFaults(t *testing.T) {
 			if tc.fault.Kind != sandbox.FaultShortTokens {
 				tc.fault.Path = "/graphql"
 			}
-			box, config := startSandbox(t, sandbox.Options{Faults: []sandbox.Fault{tc.fault}, Fospha: simulated.Options{MaxPage: 4}}, nil, func(*http.Request) {})
+			served := sandboxtest.Start(t, "fospha", world(sandbox.Options{Faults: []sandbox.Fault{tc.fault}, Fospha: simulated.Options{MaxPage: 4}}), nil)
+			box, config := served.Box, served.Config
 			src, err := openWith(t, config)
 			if err != nil {
 				t.Fatal(err)

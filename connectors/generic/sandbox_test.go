@@ -2,8 +2,6 @@ package generic
 
 import (
 	"fmt"
-	"maps"
-	"net/http/httptest"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -14,35 +12,19 @@ import (
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/internal/sandbox"
 	simulated "github.com/winchdata/winch/internal/sandbox/fuuffy"
+	"github.com/winchdata/winch/internal/sandbox/sandboxtest"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/rest"
 )
 
 func openSandbox(t *testing.T, o sandbox.Options, settings map[string]any) (*sandbox.Sandbox, connector.Source) {
 	t.Helper()
-	if o.Size == 0 {
-		o.Size = 5
-	}
-	if o.Days == 0 {
-		o.Days = 20
-	}
-	if o.AsOf.IsZero() {
-		o.AsOf = time.Date(2024, 3, 20, 15, 0, 0, 0, time.UTC)
-	}
-	box := sandbox.New(o)
-	server := httptest.NewServer(box)
-	t.Cleanup(server.Close)
-	all := box.Sources(server.URL)
-	i := slices.IndexFunc(all, func(s sandbox.Source) bool { return s.Name == "fuuffy_sandbox" })
-	config := maps.Clone(all[i].Config)
-	config["rate_limit"] = []any{}
-	maps.Copy(config, settings)
-	maps.DeleteFunc(config, func(_ string, value any) bool { return value == nil })
-	src, err := openWith(t, config)
+	served := sandboxtest.Start(t, "generic", o, settings)
+	src, err := openWith(t, served.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return box, src
+	return served.Box, src
 }
 
 // Whatever the vendor's undocumented manners are, what must land lands, and

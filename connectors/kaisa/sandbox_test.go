@@ -3,8 +3,6 @@ package kaisa
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/winchdata/winch/internal/sandbox"
 	simulated "github.com/winchdata/winch/internal/sandbox/kaisa"
+	"github.com/winchdata/winch/internal/sandbox/sandboxtest"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/rest"
 )
@@ -152,21 +151,12 @@ func TestSandboxFaults(t *testing.T) {
 
 func openSandbox(t *testing.T, o sandbox.Options, settings map[string]any) (*sandbox.Sandbox, connector.Source) {
 	t.Helper()
-	o.Size, o.Days, o.AsOf = 5, 20, time.Date(2024, 3, 20, 15, 0, 0, 0, time.UTC)
-	box := sandbox.New(o)
-	server := httptest.NewServer(box)
-	t.Cleanup(server.Close)
-	all := box.Sources(server.URL)
-	i := slices.IndexFunc(all, func(s sandbox.Source) bool { return s.Connector == "kaisa" })
-	config := maps.Clone(all[i].Config)
-	config["requests_per_second"] = 0
-	maps.Copy(config, settings)
-	maps.DeleteFunc(config, func(_ string, value any) bool { return value == nil })
-	src, err := openWith(t, config)
+	served := sandboxtest.Start(t, "kaisa", o, settings)
+	src, err := openWith(t, served.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return box, src
+	return served.Box, src
 }
 
 // slicesOf are the slices of four days past and the whole of what is to come.

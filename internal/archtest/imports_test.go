@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"pkg/connector/auth":             {"pkg/connector", "pkg/connector/cassette", "pkg/connector/internal/manners", "internal/jsonscan"},
 	"pkg/connector/rest":             {"pkg/connector", "pkg/connector/auth", "pkg/connector/cassette", "pkg/connector/internal/manners", "internal/jsonscan"},
 	"pkg/connector/serve":            {"pkg/connector", "internal/wire/..."},
-	"pkg/connector/connectortest":    {"pkg/connector", "internal/plugin", "internal/wire/..."},
+	"pkg/connector/connectortest":    {"pkg/connector", "pkg/connector/cassette", "pkg/connector/rest", "internal/plugin", "internal/wire/..."},
 	"connectors/...":                 {"pkg/connector", "pkg/connector/auth", "pkg/connector/cassette", "pkg/connector/rest"},
 	"connectors/generic":             {"pkg/connector", "pkg/connector/auth", "pkg/connector/rest", "configs"},
 	"configs":                        {},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -161,8 +162,14 @@ func counting(t *testing.T) (base string, down func()) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
+		if r.URL.Path == "/text" {
+			fmt.Fprint(w, "Hello, you\nBye, Anna\n")
+			return
+		}
 		if r.URL.Path == "/csv" {
-			fmt.Fprint(w, "id,name\n1,Anna\n")
+			zipped := gzip.NewWriter(w)
+			fmt.Fprintf(zipped, "id,number,note\n1,%s,\"a, \"\"b\"\"\"\n%s,2,%s\n", canaryNumber, canaryNumber, canaryMail)
+			_ = zipped.Close()
 			return
 		}
 		fmt.Fprintf(w, `{"n":%d,"page":%q}`, n, r.URL.Query().Get("page"))
@@ -227,11 +234,40 @@ func TestEqualRequestsAreReplayedInOrderWithoutANetwork(t *testing.T) {
 	}
 }
 
-func TestABodyThatIsNotJSONIsNotRecorded(t *testing.T) {
+// Files of CSV, compressed by themselves, are recorded cell by cell.
+func TestCSVIsRecordedRedacted(t *testing.T) {
+	t.Parallel()
+	base, down := counting(t)
+	path, rec := record(t, cassette.Options{Streams: []connector.Stream{people}})
+	if _, err := plain(t, base).Get(cassette.With(t.Context(), rec), "/csv", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := rec.Close(); err != nil {
+		t.Fatal(err)
+	}
+	down()
+	if text, err := os.ReadFile(path); err != nil || bytes.Contains(text, []byte(canaryNumber)) || bytes.Contains(text, []byte("canary")) {
+		t.Errorf("%v: something personal in\n%s", err, text)
+	}
+	player, err := cassette.Replay(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := plain(t, base).Get(cassette.With(t.Context(), player), "/csv", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(bytes.NewReader(resp.Body)).ReadAll()
+	if err != nil || len(rows) != 3 || rows[1][0] != "1" || rows[1][2] != `a, "b"` || rows[1][1] != rows[2][0] {
+		t.Errorf("%v, rows %q", err, rows)
+	}
+}
+
+func TestABodyThatIsNeitherJSONNorCSVIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	base, _ := counting(t)
 	path, rec := record(t, cassette.Options{})
-	if _, err := plain(t, base).Get(cassette.With(t.Context(), rec), "/csv", nil); err != nil {
+	if _, err := plain(t, base).Get(cassette.With(t.Context(), rec), "/text", nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := rec.Close(); err != nil {
@@ -241,8 +277,8 @@ func TestABodyThatIsNotJSONIsNotRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = plain(t, base).Get(cassette.With(t.Context(), player), "/csv", nil)
-	if err == nil || !strings.Contains(err.Error(), "the answer to GET /csv was not recorded: 14 bytes that are not JSON") {
+	_, err = plain(t, base).Get(cassette.With(t.Context(), player), "/text", nil)
+	if err == nil || !strings.Contains(err.Error(), "the answer to GET /text was not recorded: 20 bytes that are neither JSON nor CSV") {
 		t.Errorf("error %v", err)
 	}
 }

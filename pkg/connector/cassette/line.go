@@ -56,9 +56,11 @@ type exchange struct {
 
 	Status int         `json:"status,omitempty"`
 	Header http.Header `json:"header,omitempty"`
-	// Answer is a body that is one JSON value, Lines one that is several.
+	// Answer is a body that is one JSON value, Lines one that is several, Table
+	// one that is CSV. All are without the compression that they came in.
 	Answer json.RawMessage   `json:"answer,omitempty"`
 	Lines  []json.RawMessage `json:"lines,omitempty"`
+	Table  [][]string        `json:"table,omitempty"`
 	// Omitted says why there was a body and is none here.
 	Omitted string `json:"omitted,omitempty"`
 	// Failed says that no whole answer came.

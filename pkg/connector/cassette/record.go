@@ -136,7 +136,7 @@ func (r *Recorder) write(l line) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil && len(text) > lineLimit && l.Exchange != nil {
-		l.Exchange.Answer, l.Exchange.Lines, l.Exchange.Body = nil, nil, ""
+		l.Exchange.Answer, l.Exchange.Lines, l.Exchange.Table, l.Exchange.Body = nil, nil, nil, ""
 		l.Exchange.Omitted = "too long for a line"
 		text, err = encodeLine(l)
 	}
@@ -252,7 +252,8 @@ func (r *Recorder) header(h http.Header) http.Header {
 
 // answer puts a body into e.
 func (r *Recorder) answer(e *exchange, h http.Header, body []byte) {
-	if strings.Contains(strings.ToLower(h.Get("Content-Encoding")), "gzip") && len(body) > 0 {
+	// A file that is compressed by itself says so in its first bytes alone.
+	if len(body) > 0 && (strings.Contains(strings.ToLower(h.Get("Content-Encoding")), "gzip") || bytes.HasPrefix(body, []byte{0x1f, 0x8b})) {
 		unzipped, err := gunzip(body, r.maxBody)
 		if err != nil {
 			e.Omitted = err.Error()
@@ -281,7 +282,9 @@ func (r *Recorder) answer(e *exchange, h http.Header, body []byte) {
 		}
 		if !ok {
 			e.Lines = nil
-			e.Omitted = fmt.Sprintf("%d bytes that are not JSON", len(body))
+			if e.Table, ok = r.redactor.table(body); !ok || e.Token {
+				e.Table, e.Omitted = nil, fmt.Sprintf("%d bytes that are neither JSON nor CSV", len(body))
+			}
 			return
 		}
 		e.Lines = append(e.Lines, clean)

@@ -125,6 +125,10 @@ func looksSecret(name string) bool {
 	return secretName.MatchString(name) && !harmlessName.MatchString(name)
 }
 
+// Hides reports whether the values of a field are replaced for its name alone, as
+// those of secrets, telephone numbers and the like are.
+func Hides(field string) bool { return looksSecret(field) || personalName.MatchString(field) }
+
 // columns returns the marks of a field; ok is false where its value may stay.
 func (r *redactor) columns(name string) (marks []connector.Column, ok bool) {
 	if r.key == nil {
@@ -133,7 +137,7 @@ func (r *redactor) columns(name string) (marks []connector.Column, ok bool) {
 	r.mu.RLock()
 	marks, ok = r.marked[strings.ToLower(name)]
 	r.mu.RUnlock()
-	return marks, ok || looksSecret(name) || personalName.MatchString(name)
+	return marks, ok || Hides(name)
 }
 
 // sum is what a stand-in is made of.

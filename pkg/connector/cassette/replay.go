@@ -137,6 +137,9 @@ func (p *Player) roundTrip(req *http.Request, _ http.RoundTripper) (*http.Respon
 		}
 		body = lines.Bytes()
 	}
+	if len(e.Table) > 0 {
+		body = written(e.Table)
+	}
 	if e.Omitted != "" {
 		// Of a failure and of a page for people, status and type say enough.
 		if e.Status/100 == 2 && !strings.HasPrefix(e.Header.Get("Content-Type"), "text/html") {
