@@ -40,6 +40,13 @@ type Job struct {
 	Select func([]connector.Stream) ([]ledger.Want, error)
 	// AsOf is the moment the run is planned for.
 	AsOf time.Time
+	// Drain, once closed, lets the run end early: no slice is begun, those that are
+	// being read go on to their next checkpoint or their end. May be nil.
+	Drain <-chan struct{}
+	// Begin is asked when the source is held, whether there still is something to
+	// do; End is told the result before the source is let go. Both may be nil.
+	Begin func(context.Context) (bool, error)
+	End   func(context.Context, Result) error
 }
 
 // A Puller runs jobs. Its fields are set before the first Run.
@@ -52,6 +59,9 @@ type Puller struct {
 	// Backoff is the longest wait before a failed slice is tried the second time;
 	// DefaultBackoff if zero. It doubles with each attempt, up to thirtyfold.
 	Backoff time.Duration
+	// StuckAfter is how long reading a slice may make no progress before it is given
+	// up; DefaultStuckAfter if zero.
+	StuckAfter time.Duration
 	// Observe is told what happens, from several goroutines; may be nil.
 	Observe func(Event)
 }
@@ -81,6 +91,14 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 		return res, err
 	}
 	defer release()
+	if job.Begin != nil {
+		if open, err := job.Begin(held); err != nil || !open {
+			if err != nil {
+				res.fail(ctx, err)
+			}
+			return res, err
+		}
+	}
 	id, err := p.Sink.StartRun(ctx, sink.Run{
 		Source: job.Source, Connector: job.Connector, Trigger: job.Trigger, StartedAt: time.Now(),
 	})
@@ -107,6 +125,11 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 		if err == nil {
 			err = endErr
 			res.fail(ctx, err)
+		}
+	}
+	if job.End != nil {
+		if endErr := job.End(ctx, res); err == nil {
+			err = endErr
 		}
 	}
 	r.log.InfoContext(ctx, "run ended", "outcome", res.Status, "rows", res.Counts.Rows,
@@ -240,10 +263,15 @@ func (r *run) readAll(ctx context.Context, tasks []task) error {
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(limit)
 	for _, t := range tasks {
-		if inner.Err() != nil {
+		if inner.Err() != nil || r.draining() {
 			break
 		}
-		group.Go(func() error { return r.readSlice(inner, t) })
+		group.Go(func() error {
+			if r.draining() { // while it waited for its turn
+				return nil
+			}
+			return r.readSlice(inner, t)
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err

@@ -93,6 +93,8 @@ func (r *run) fill(ctx context.Context, res *Result, err error) {
 	switch {
 	case ctx.Err() != nil && connector.Cancelled(err), errors.Is(err, sink.ErrCancelled):
 		res.Status = sink.Interrupted
+	case err == nil && open > 0 && r.draining(): // what failed beside is in the ledger
+		res.Status = sink.Interrupted
 	case err == nil && failed == 0 && open == 0:
 		res.Status = sink.Succeeded
 		return

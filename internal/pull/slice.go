@@ -57,13 +57,17 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 			t.stream.interrupt(usage)
 			return ctx.Err()
 		}
+		if errors.Is(err, errDrained) {
+			t.stream.interrupt(usage)
+			return nil
+		}
 		err = fmt.Errorf("%s: %w", slice, err)
 		again, wait := r.next(err, attempt, waited)
 		if again {
 			waited += wait
 			r.log.WarnContext(ctx, "slice is tried again", "slice", slice.String(), "wait", wait.String(), "error", err)
 			r.observe(Event{Kind: Waiting, Slice: slice, Wait: wait, Err: err})
-			if sleep(ctx, wait) != nil {
+			if r.sleep(ctx, wait) != nil {
 				t.stream.interrupt(usage)
 				return ctx.Err()
 			}
@@ -115,7 +119,9 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 	}()
 	out := &emitter{run: r, ctx: ctx, writer: writer, attempt: a, usage: recorder, cursor: cursor, aside: t.stream.setAside()}
 	defer func() { out.aside.end(err == nil) }()
-	err = src.Pull(ctx, connector.Request{
+	watched, watch := r.watch(ctx, recorder)
+	out.watch = watch
+	err = src.Pull(watched, connector.Request{
 		Stream:    a.Slice.Stream,
 		Partition: a.Slice.Partition,
 		Window:    a.Slice.Window,
@@ -124,6 +130,9 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 		AsOf:      r.job.AsOf,
 	}, out)
 	done.cursor = out.cursor
+	if stuck := watch.end(); stuck != nil && err != nil && out.err == nil {
+		return done, stuck
+	}
 	if out.err != nil {
 		// What stopped the emitter is the cause, however the connector tells it (P3).
 		return done, out.err
@@ -151,6 +160,7 @@ type emitter struct {
 	reported time.Time
 	err      error
 	aside    setAside
+	watch    *watch
 }
 
 // progressEvery is after how many records the clock is looked at for a progress
@@ -164,7 +174,10 @@ func (e *emitter) Record(raw []byte) error {
 	if e.err != nil {
 		return e.err
 	}
-	if err := e.writer.Record(raw); err != nil {
+	e.watch.enter()
+	err := e.writer.Record(raw)
+	e.watch.leave()
+	if err != nil {
 		if e.err = e.quarantine(raw, err); e.err != nil {
 			return e.err
 		}
@@ -186,14 +199,20 @@ func (e *emitter) Checkpoint(c connector.Cursor) error {
 	if e.err = e.judge(); e.err != nil {
 		return e.err
 	}
-	if err := e.writer.Checkpoint(e.ctx, c, e.usage.Total()); err != nil {
+	e.watch.enter()
+	err := e.writer.Checkpoint(e.ctx, c, e.usage.Total())
+	e.watch.leave()
+	if err != nil {
 		e.err = err
 		return err
 	}
 	e.aside.commit()
 	e.cursor = append(connector.Cursor(nil), c...)
 	e.progress()
-	return nil
+	if e.run.draining() {
+		e.err = errDrained
+	}
+	return e.err
 }
 
 func (e *emitter) progress() {
@@ -214,6 +233,10 @@ func (r *run) next(err error, attempt int, waited time.Duration) (again bool, wa
 	var bad *record.Error
 	if errors.As(err, &bad) {
 		return false, 0 // the same record would come again
+	}
+	var stuck *Stuck
+	if errors.As(err, &stuck) {
+		return false, 0 // it took long enough
 	}
 	switch connector.KindOf(err) {
 	case connector.KindRateLimited:
@@ -246,15 +269,4 @@ func stopsRun(err error) bool {
 func (r *run) backoff(attempt int) time.Duration {
 	first := cmp.Or(r.Backoff, DefaultBackoff)
 	return rand.N(min(first<<(attempt-1), growthOfBackoff*first))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -148,12 +148,16 @@ func enter(ctx context.Context, places chan struct{}) error {
 		return nil
 	default:
 	}
-	start := time.Now()
-	defer func() { connector.RecordUsage(ctx, connector.Usage{Waited: time.Since(start)}) }()
-	select {
-	case places <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	wait := manners.StartWait(ctx)
+	defer wait.End()
+	for {
+		select {
+		case places <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wait.C:
+			wait.Note()
+		}
 	}
 }

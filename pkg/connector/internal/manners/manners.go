@@ -36,16 +36,46 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	if cassette.Replaying(ctx) {
 		return ctx.Err()
 	}
-	start := time.Now()
-	defer func() { connector.RecordUsage(ctx, connector.Usage{Waited: time.Since(start)}) }()
+	wait := StartWait(ctx)
+	defer wait.End()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		select {
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wait.C:
+			wait.Note()
+		}
 	}
+}
+
+// A Wait records as usage how long one waits. It does so each second, so that whoever
+// watches the usage can tell a wait from a standstill.
+type Wait struct {
+	*time.Ticker // when to Note
+	ctx          context.Context
+	noted        time.Time
+}
+
+// StartWait begins a wait, which End ends.
+func StartWait(ctx context.Context) *Wait {
+	return &Wait{Ticker: time.NewTicker(time.Second), ctx: ctx, noted: time.Now()}
+}
+
+// Note records what has passed since the last time.
+func (w *Wait) Note() {
+	now := time.Now()
+	connector.RecordUsage(w.ctx, connector.Usage{Waited: now.Sub(w.noted)})
+	w.noted = now
+}
+
+// End records the rest.
+func (w *Wait) End() {
+	w.Stop()
+	w.Note()
 }
 
 // Backoff returns how long to wait after the given number of failures: random

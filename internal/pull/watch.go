@@ -1,0 +1,90 @@
+package pull
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// DefaultStuckAfter is how long reading a slice may make no progress. Requests have
+// time limits of their own, far below it: it is for what has none.
+const DefaultStuckAfter = 15 * time.Minute
+
+// looks is how often a watch looks within the time that it allows.
+const looks = 20
+
+// A Stuck error says that reading a slice made no progress.
+type Stuck struct{ After time.Duration }
+
+func (e *Stuck) Error() string {
+	return fmt.Sprintf("stuck: no byte and no record for %s, and no wait that was announced", e.After)
+}
+
+// A watch cancels an attempt that makes no progress: whose usage, in which bytes,
+// requests and waits are counted, and whose number of records stay as they are.
+// Time that the store takes does not count.
+type watch struct {
+	cancel context.CancelFunc
+	ended  chan struct{} // when stuck is set for good
+	stuck  error
+
+	steps atomic.Int64 // records and checkpoints
+	apart atomic.Bool  // in the store
+}
+
+// watch watches what happens under the context that it returns, until end.
+func (r *run) watch(ctx context.Context, usage *connector.UsageRecorder) (context.Context, *watch) {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &watch{cancel: cancel, ended: make(chan struct{})}
+	after := cmp.Or(r.StuckAfter, DefaultStuckAfter)
+	go w.look(ctx, after, usage) // awaited by end
+	return ctx, w
+}
+
+func (w *watch) look(ctx context.Context, after time.Duration, usage *connector.UsageRecorder) {
+	defer close(w.ended)
+	ticker := time.NewTicker(max(after/looks, time.Millisecond))
+	defer ticker.Stop()
+	var (
+		seen  connector.Usage
+		steps int64
+		since = time.Now()
+	)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if total, n := usage.Total(), w.steps.Load(); w.apart.Load() || n != steps || total != seen {
+			seen, steps, since = total, n, time.Now()
+		}
+		if time.Since(since) >= after {
+			w.stuck = &connector.Error{
+				Kind: connector.KindUnavailable, Err: &Stuck{after},
+				Hint: "the next pull tries it again; if it stays so, see the log of the connector at level debug, or allow more by serve.stuck_after",
+			}
+			w.cancel()
+			return
+		}
+	}
+}
+
+// enter and leave enclose a call of the store. They are cheap: each record has one.
+func (w *watch) enter() { w.apart.Store(true) }
+
+func (w *watch) leave() {
+	w.steps.Add(1)
+	w.apart.Store(false)
+}
+
+// end ends the watch and returns an error that wraps a *Stuck if it fired.
+func (w *watch) end() error {
+	w.cancel()
+	<-w.ended
+	return w.stuck
+}
