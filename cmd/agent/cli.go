@@ -16,6 +16,7 @@ import (
 
 	"github.com/winchdata/winch/internal/config"
 	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/internal/telemetry"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -38,8 +39,10 @@ type app struct {
 	configPath string
 	output     string
 	logFlags   map[string]any // log.level and log.format, where given as flags
-	log        *slog.Logger
+	logs       telemetry.Logs
+	log        *slog.Logger // of the commands themselves
 	logOutput  *redirected
+	observed   observed
 }
 
 // run runs one command line and returns the exit code. stop restores the default
@@ -54,6 +57,7 @@ func run(ctx context.Context, stop func(), args []string, stdin io.Reader, stdou
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	a.endObserved(ctx, err)
 	if err != nil {
 		a.printError(err)
 	}
@@ -149,18 +153,15 @@ func (a *app) setup(cmd *cobra.Command) error {
 			a.logFlags[key] = flags.Lookup(flag).Value.String()
 		}
 	}
-	a.setLog(level, format)
+	a.setLog(config.Log{Level: level, Format: format})
+	a.observed.cmd = cmd
 	return nil
 }
 
-// setLog makes the logger, which a loaded configuration may make anew.
-func (a *app) setLog(level slog.Level, format string) {
-	options := &slog.HandlerOptions{Level: level}
-	if format == "json" {
-		a.log = slog.New(slog.NewJSONHandler(a.logOutput, options))
-		return
-	}
-	a.log = slog.New(slog.NewTextHandler(a.logOutput, options))
+// setLog makes the loggers, which a loaded configuration may make anew.
+func (a *app) setLog(l config.Log) {
+	a.logs = telemetry.Logs{Level: l.Level, Levels: l.Levels, JSON: l.Format == "json", Output: a.logOutput}
+	a.log = a.logFor("agent")
 }
 
 // closing closes something at a command's end, when its result is out already.

@@ -57,6 +57,9 @@ The store ` + demoStore + ` is made anew each time; --sink keeps what is there.`
 			if err != nil {
 				return err
 			}
+			if err := a.observe(cfg); err != nil {
+				return err
+			}
 			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
 			if err != nil {
 				return err

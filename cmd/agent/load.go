@@ -28,8 +28,8 @@ func (a *app) load(optional bool) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.setLog(cfg.Log.Level, cfg.Log.Format)
-	return cfg, nil
+	a.setLog(cfg.Log)
+	return cfg, a.observe(cfg)
 }
 
 // launcher starts the connectors that the configuration knows.
@@ -42,10 +42,14 @@ func (a *app) launcher(cfg *config.Config) *plugin.Launcher {
 		}
 		checksums[name] = sum
 	}
-	return &plugin.Launcher{
+	launcher := &plugin.Launcher{
 		Bundled:   bundledNames(),
 		Dirs:      cfg.Plugins.Directories,
 		Checksums: checksums,
-		Logger:    a.log,
+		Logger:    a.logFor("plugin"),
 	}
+	if a.observed.telemetry.Tracing() {
+		launcher.Spans = a.observed.telemetry.Forward
+	}
+	return launcher
 }

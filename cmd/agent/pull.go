@@ -79,7 +79,7 @@ or harder, the same command goes on where it stopped: what is landed is landed.`
 func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin.Launcher, sources []*config.Source, streams []string, tapes tapes, trigger string) []pull.Result {
 	display := a.newProgress()
 	defer display.end(a)
-	puller := &pull.Puller{Sink: store, Log: a.log, Observe: display.observe}
+	puller := &pull.Puller{Sink: store, Log: a.logFor("pull"), Observe: display.observe}
 	asOf := time.Now()
 	results := make([]pull.Result, len(sources))
 	var wg sync.WaitGroup

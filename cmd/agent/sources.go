@@ -44,6 +44,11 @@ func (a *app) openSource(ctx context.Context, launcher *plugin.Launcher, src *co
 	if err != nil {
 		return nil, err
 	}
+	if run := pull.RunOf(ctx); run != 0 {
+		of := *launcher
+		of.Logger = launcher.Logger.With("run", run, "source", src.Name)
+		launcher = &of
+	}
 	process, err := launcher.Launch(ctx, src.Connector)
 	if err != nil {
 		return nil, err

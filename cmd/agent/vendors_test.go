@@ -186,7 +186,7 @@ func land(t testing.TB, who account, o sandbox.Options) landing {
 	server := httptest.NewServer(box)
 	defer server.Close()
 	a := &app{stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, logOutput: &redirected{w: &bytes.Buffer{}}}
-	a.setLog(100, "text") // failures are the point; the result tells them
+	a.setLog(config.Log{Level: 100}) // failures are the point; the result tells them
 	path := filepath.Join(t.TempDir(), "winch.db")
 	cfg, err := a.demoConfig(box, server.URL, "sqlite:"+path)
 	if err != nil {

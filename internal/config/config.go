@@ -48,6 +48,9 @@ type Serve struct {
 type Telemetry struct {
 	// OTLPEndpoint is an http or https URL without credentials, or empty.
 	OTLPEndpoint string
+	// Sample is the share of traces that are recorded, from 0 to 1; nil if the
+	// configuration does not say.
+	Sample *float64
 }
 
 // Plugins says which connectors may be launched besides the bundled ones.
@@ -60,9 +63,14 @@ type Plugins struct {
 
 // Log says what is logged.
 type Log struct {
-	Level  slog.Level
+	Level slog.Level
+	// Levels are those of single packages, by name.
+	Levels map[string]slog.Level
 	Format string // text or json
 }
+
+// LogPackages are the names that Log.Levels may have.
+var LogPackages = []string{"agent", "plugin", "pull", "scheduler", "telemetry"}
 
 // Overlap says what happens to a tick while the pull before is still running.
 type Overlap string

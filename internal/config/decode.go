@@ -35,7 +35,7 @@ func (d *decoder) bad(p path, value, message, fix string) {
 
 func (d *decoder) config(file string) *Config {
 	d.checkTable(nil, fileKeys, d.values)
-	c := &Config{Path: file, Log: Log{Level: slog.LevelWarn, Format: "text"}, Telemetry: Telemetry{OTLPEndpoint: d.endpoint()}}
+	c := &Config{Path: file, Log: Log{Level: slog.LevelWarn, Format: "text"}, Telemetry: Telemetry{OTLPEndpoint: d.endpoint(), Sample: d.sample()}}
 	c.Sink = d.sink()
 	c.Serve = d.serve()
 	sources, _ := d.values["sources"].(map[string]any)
@@ -53,6 +53,7 @@ func (d *decoder) config(file string) *Config {
 		// The text is one of levels, or reported already: then the default stays.
 		_ = c.Log.Level.UnmarshalText([]byte(text))
 	}
+	c.Log.Levels = d.levels()
 	if text, ok := d.text(path{"log", "format"}); ok {
 		c.Log.Format = text
 	}
@@ -93,6 +94,40 @@ func (d *decoder) endpoint() string {
 		d.bad(p, text, "want a URL such as http://localhost:4318", "")
 	}
 	return text
+}
+
+func (d *decoder) sample() *float64 {
+	p := path{"telemetry", "sample"}
+	text, ok := d.text(p)
+	if !ok {
+		return nil
+	}
+	share, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(share >= 0 && share <= 1) {
+		d.bad(p, text, "want a share from 0 to 1", "0.1 records one run in ten")
+		return nil
+	}
+	return &share
+}
+
+func (d *decoder) levels() map[string]slog.Level {
+	p := path{"log", "levels"}
+	v, _ := lookup(d.values, p)
+	table, _ := v.(map[string]any)
+	levels := make(map[string]slog.Level, len(table))
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		if !slices.Contains(LogPackages, name) {
+			d.bad(p.key(name), "", "no part of the program logs under this name", "one of "+strings.Join(LogPackages, ", "))
+			continue
+		}
+		text, ok := d.text(p.key(name))
+		var level slog.Level
+		if ok && level.UnmarshalText([]byte(text)) != nil {
+			d.bad(p.key(name), text, "not a level", "debug, info, warn or error")
+		}
+		levels[name] = level
+	}
+	return levels
 }
 
 var checksum = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)

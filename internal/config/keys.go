@@ -59,6 +59,7 @@ var fileKeys = []key{
 	}},
 	{name: "telemetry", about: "What Winch tells about itself.", form: formTable, keys: []key{
 		{name: "otlp_endpoint", about: "The URL that traces and metrics are sent to by OTLP over HTTP; none: they are not sent.", example: "http://localhost:4318", pattern: "^https?://"},
+		{name: "sample", about: "The share of runs whose traces are recorded, from 0 to 1.", standard: "1", example: "0.1", pattern: `^(0(\.[0-9]+)?|1(\.0+)?)$`},
 	}},
 	{name: "plugins", about: "Connectors that are not bundled.", form: formTable, keys: []key{
 		{name: "directories", about: "The directories in which winch-connector-NAME executables are found. There is no other search path.", form: formList},
@@ -66,6 +67,7 @@ var fileKeys = []key{
 	}},
 	{name: "log", about: "Log lines, on standard error.", form: formTable, keys: []key{
 		{name: "level", about: "The least severe level that is logged.", choices: levels, standard: "warn"},
+		{name: "levels", about: "The levels of single parts of the program, by name: agent, plugin, pull, scheduler, telemetry. The log of connectors is plugin's.", form: formTexts, pattern: "^(debug|info|warn|error)$"},
 		{name: "format", about: "How log lines are written.", choices: []string{"text", "json"}, standard: "text"},
 	}},
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 
 	"github.com/winchdata/winch/internal/wire"
@@ -45,6 +46,9 @@ type Launcher struct {
 	StartTimeout time.Duration
 	// Logger gets the log of the connectors; nil means slog's default.
 	Logger *slog.Logger
+	// Spans gets the spans of the connector with this name, as a message
+	// TracesData of OTLP, and how many it had to drop; nil if nobody traces.
+	Spans func(connector string, traces []byte, dropped int64)
 }
 
 // passedEnv are the variables of the agent's environment that a connector gets.
@@ -76,7 +80,7 @@ func (l *Launcher) Launch(ctx context.Context, name string) (*Process, error) {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	logger = logger.With("connector", name)
+	logger = slog.New(inTrace{logger.Handler(), trace.SpanContextFromContext(ctx)}).With("connector", name)
 
 	timeout := l.StartTimeout
 	if timeout == 0 {
@@ -115,7 +119,7 @@ func (l *Launcher) Launch(ctx context.Context, name string) (*Process, error) {
 
 	// go-plugin's start knows no context, but ends when the process does.
 	stop := context.AfterFunc(ctx, p.child.kill)
-	err = p.start(ctx, lowestLevel(ctx, logger))
+	err = p.start(ctx, lowestLevel(ctx, logger), l.Spans)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -127,7 +131,7 @@ func (l *Launcher) Launch(ctx context.Context, name string) (*Process, error) {
 	return p, nil
 }
 
-func (p *Process) start(ctx context.Context, level slog.Level) error {
+func (p *Process) start(ctx context.Context, level slog.Level, spans func(string, []byte, int64)) error {
 	protocol, err := p.client.Client()
 	if err != nil {
 		return err
@@ -137,7 +141,7 @@ func (p *Process) start(ctx context.Context, level slog.Level) error {
 		return err
 	}
 	p.wire = wire.NewClient(conn.(*grpc.ClientConn), p.lost)
-	p.definition, err = p.wire.Describe(ctx, level)
+	p.definition, err = p.wire.Describe(ctx, level, spans != nil)
 	if err != nil {
 		return err
 	}
@@ -146,6 +150,9 @@ func (p *Process) start(ctx context.Context, level slog.Level) error {
 			Kind: connector.KindConfig, Op: "launch connector " + p.name, Err: fmt.Errorf("%s calls itself %q", p.child.cmd.Path, p.definition.Name),
 			Hint: "an executable must be named winch-connector-NAME after its connector; rename it",
 		}
+	}
+	if spans != nil {
+		return p.receiveSpans(spans)
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ type Process struct {
 	stdout     *lineWriter
 	stderr     *lineWriter
 
+	spans   *spanStream // nil if nobody traces
 	close   sync.Once
 	closing atomic.Bool
 	peak    atomic.Int64
@@ -77,6 +78,7 @@ func (p *Process) Close() error {
 	p.close.Do(func() {
 		p.closing.Store(true)
 		peak := residentPeak(p.PID())
+		p.spans.finish()
 		// go-plugin asks the connector to shut down, and waits for the answer
 		// without end.
 		timer := time.AfterFunc(closeGrace, p.child.kill)

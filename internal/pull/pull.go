@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -85,6 +87,8 @@ func (p *Puller) Run(ctx context.Context, job Job) (Result, error) {
 // perform does the work of a run under the source's lock, and records it.
 func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.Context) error) (Result, error) {
 	res := Result{Name: job.Source, Connector: job.Connector}
+	ctx, span := startRun(ctx, job)
+	defer func() { span.end(res) }()
 	held, release, err := p.Sink.Lock(ctx, sink.Claim{Source: job.Source, Budget: job.Budget})
 	if err != nil {
 		res.fail(ctx, err)
@@ -99,15 +103,18 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 			return res, err
 		}
 	}
+	span.linkLost(ctx, p.Sink, job.Source)
 	id, err := p.Sink.StartRun(ctx, sink.Run{
 		Source: job.Source, Connector: job.Connector, Trigger: job.Trigger, StartedAt: time.Now(),
+		TraceID: span.traceID(), SpanID: span.spanID(),
 	})
 	if err != nil {
 		res.fail(ctx, err)
 		return res, err
 	}
 	res.Run = id
-	r := &run{Puller: p, job: job, id: id, log: p.Log.With("run", id, "source", job.Source)}
+	span.SetAttributes(tracing.Run.Int64(id))
+	r := &run{Puller: p, job: job, id: id, span: span, log: p.Log.With("run", id, "source", job.Source)}
 	r.log.InfoContext(ctx, "run started", "trigger", job.Trigger)
 	started := time.Now()
 	err = work(r, held)
@@ -149,6 +156,9 @@ type run struct {
 	streams []*streamState
 
 	usage connector.UsageRecorder // what the source cost beside its slices
+	clock sink.Clock              // of all slices
+	span  runSpan
+	spans atomic.Int64 // slices that were traced
 }
 
 // streamState is what has happened to one stream so far.
@@ -163,21 +173,35 @@ type streamState struct {
 }
 
 func (r *run) execute(ctx context.Context) error {
+	tasks, err := r.plan(ctx)
+	if err != nil {
+		return err
+	}
+	return r.readAll(ctx, tasks)
+}
+
+// plan opens the source, makes the tables of its streams ready and returns the
+// slices that are due.
+func (r *run) plan(ctx context.Context) (due []task, err error) {
+	ctx, span := tracing.Start(ctx, "plan")
+	defer func() {
+		span.SetAttributes(tracing.Slices.Int(len(due)))
+		tracing.End(span, err)
+	}()
 	opening := connector.WithUsage(ctx, &r.usage)
 	src, offered, err := r.open(opening)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	wants, err := r.job.Select(offered)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	entries, err := r.Sink.Entries(ctx, r.job.Source)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	known := ledger.ByStream(entries)
-	var due []task
 	for _, want := range wants {
 		state := &streamState{want: want, closed: map[string]error{}}
 		state.result.Name = want.Stream.Name
@@ -185,7 +209,7 @@ func (r *run) execute(ctx context.Context) error {
 		slices, err := r.prepare(opening, src, state, known[want.Stream.Name])
 		if err != nil {
 			if ctx.Err() != nil || stopsRun(err) {
-				return err
+				return nil, err
 			}
 			state.fail("", fmt.Errorf("%s/%s: %w", r.job.Source, want.Stream.Name, err))
 			continue
@@ -196,7 +220,7 @@ func (r *run) execute(ctx context.Context) error {
 			due = append(due, task{state, d})
 		}
 	}
-	return r.readAll(ctx, due)
+	return due, nil
 }
 
 // open returns the source and the streams that it offers.
@@ -290,7 +314,7 @@ func (r *run) source(ctx context.Context) (connector.Source, error) {
 		}
 		r.closeSession()
 	}
-	session, err := r.job.Open(ctx)
+	session, err := r.job.Open(withRun(ctx, r.id))
 	if err != nil {
 		return nil, err
 	}

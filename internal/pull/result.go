@@ -33,6 +33,7 @@ type Event struct {
 	Records int64
 	Counts  ledger.Counts
 	Usage   connector.Usage
+	Stages  sink.Stages // of Committed and Failed: all attempts
 	Wait    time.Duration
 	Err     error
 }
@@ -45,6 +46,7 @@ type Result struct {
 	Status    sink.Outcome
 	Counts    ledger.Counts
 	Usage     connector.Usage
+	Stages    sink.Stages // sums over slices that ran side by side
 	Streams   []StreamResult
 	Err       error // of the run as a whole; nil if only slices failed
 }
@@ -75,6 +77,7 @@ func (res *Result) fail(ctx context.Context, err error) {
 // fill takes over what happened to the streams.
 func (r *run) fill(ctx context.Context, res *Result, err error) {
 	res.Usage = r.usage.Total()
+	res.Stages = r.clock.Total()
 	failed, committed, open := 0, 0, 0
 	for _, s := range r.streams {
 		one := s.summary()
@@ -131,7 +134,7 @@ func (res Result) FirstError() error {
 func (res Result) end(now time.Time) sink.RunEnd {
 	end := sink.RunEnd{
 		EndedAt: now, Outcome: res.Status, Failed: int64(res.Failures()),
-		Counts: res.Counts, Usage: res.Usage,
+		Counts: res.Counts, Usage: res.Usage, Stages: res.Stages,
 	}
 	for _, s := range res.Streams {
 		end.Slices += int64(s.Slices)
@@ -139,6 +142,7 @@ func (res Result) end(now time.Time) sink.RunEnd {
 	if first := res.FirstError(); first != nil && (res.Status != sink.Interrupted || errors.Is(first, sink.ErrCancelled)) {
 		end.ErrorKind = connector.KindOf(first)
 		end.Error = first.Error()
+		end.Hint = sink.HintOf(first)
 	}
 	return end
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -33,24 +34,31 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 		t.stream.skip()
 		return nil
 	}
+	ctx, span := r.sliceSpan(ctx, t.due)
+	defer span.End()
 	r.observe(Event{Kind: Started, Slice: slice, Reason: t.due.Reason})
 	var (
 		usage  connector.Usage
 		waited time.Duration
 		cursor = t.due.Cursor
+		clock  sink.Clock // of all attempts
 	)
+	begun := time.Now()
 	for attempt := 1; ; attempt++ {
 		a := sink.Attempt{
 			Run: r.id, Slice: slice, Stream: t.stream.want.Stream,
-			Resumed: len(cursor) > 0, StartedAt: time.Now(),
+			Resumed: len(cursor) > 0, StartedAt: time.Now(), Clock: &sink.Clock{},
 		}
 		t.stream.start(a.StartedAt)
-		done, err := r.attempt(ctx, t, a, cursor)
+		done, err := r.tracedAttempt(ctx, t, a, cursor, attempt)
 		usage = usage.Add(done.usage)
+		clock.Add(a.Clock.Total())
+		r.clock.Add(a.Clock.Total())
 		cursor = done.cursor
 		if err == nil {
 			t.stream.commit(done.counts, usage, time.Now())
-			r.observe(Event{Kind: Committed, Slice: slice, Counts: done.counts, Usage: usage})
+			r.observe(Event{Kind: Committed, Slice: slice, Counts: done.counts, Usage: usage, Stages: clock.Total()})
+			r.landed(ctx, span, slice, done.counts, usage, begun)
 			return nil
 		}
 		if ctx.Err() != nil && connector.Cancelled(err) {
@@ -67,7 +75,10 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 			waited += wait
 			r.log.WarnContext(ctx, "slice is tried again", "slice", slice.String(), "wait", wait.String(), "error", err)
 			r.observe(Event{Kind: Waiting, Slice: slice, Wait: wait, Err: err})
-			if r.sleep(ctx, wait) != nil {
+			pause := time.Now()
+			ended := r.sleep(ctx, wait)
+			tracing.Waited(ctx, pause, reasonOf(err))
+			if ended != nil {
 				t.stream.interrupt(usage)
 				return ctx.Err()
 			}
@@ -76,8 +87,10 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 			}
 			continue
 		}
-		r.log.ErrorContext(ctx, "slice failed", "slice", slice.String(), "error", err, "hint", connector.HintOf(err))
-		r.observe(Event{Kind: Failed, Slice: slice, Err: err, Usage: usage})
+		r.log.ErrorContext(ctx, "slice failed", "slice", slice.String(), "error", err, "hint", sink.HintOf(err))
+		r.observe(Event{Kind: Failed, Slice: slice, Err: err, Usage: usage, Stages: clock.Total()})
+		r.failed(ctx, span, t.due, usage, begun, err)
+		a.Clock = &clock
 		t.stream.failSlice(slice.Partition, usage, err)
 		if failErr := r.Sink.Fail(context.WithoutCancel(ctx), a, usage, err); failErr != nil {
 			r.log.ErrorContext(ctx, "failure of the slice not recorded", "slice", slice.String(), "error", failErr)
@@ -119,6 +132,7 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 	}()
 	out := &emitter{run: r, ctx: ctx, writer: writer, attempt: a, usage: recorder, cursor: cursor, aside: t.stream.setAside()}
 	defer func() { out.aside.end(err == nil) }()
+	defer out.decoded()
 	watched, watch := r.watch(ctx, recorder)
 	out.watch = watch
 	err = src.Pull(watched, connector.Request{
@@ -156,6 +170,7 @@ type emitter struct {
 	attempt  sink.Attempt
 	usage    *connector.UsageRecorder
 	cursor   connector.Cursor
+	first    time.Time // of the first record
 	records  int64
 	reported time.Time
 	err      error
@@ -182,7 +197,9 @@ func (e *emitter) Record(raw []byte) error {
 			return e.err
 		}
 	}
-	if e.records++; e.records%progressEvery == 0 {
+	if e.records++; e.records == 1 {
+		e.first = time.Now()
+	} else if e.records%progressEvery == 0 {
 		e.progress()
 	}
 	return nil

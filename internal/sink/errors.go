@@ -3,6 +3,8 @@ package sink
 import (
 	"errors"
 	"fmt"
+
+	"github.com/winchdata/winch/pkg/connector"
 )
 
 // ErrNoRun says that no run has the id that was asked for.
@@ -48,6 +50,16 @@ func (e *Error) Unwrap() error { return e.Err }
 // Retryable reports whether the same work may succeed a moment later.
 func (e *Error) Retryable() bool {
 	return e.Fault == FaultUnreachable || e.Fault == FaultTransient
+}
+
+// HintOf returns what a person could try about an error, of a store or of a
+// connector; empty if nobody said.
+func HintOf(err error) string {
+	var store *Error
+	if errors.As(err, &store) {
+		return store.Hint
+	}
+	return connector.HintOf(err)
 }
 
 // Busy says that another agent pulls the source, or has the whole store for itself.

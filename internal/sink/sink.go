@@ -70,6 +70,9 @@ type Attempt struct {
 	Resumed bool
 	// StartedAt is when the attempt began; it becomes the rows' _winch_seen_at.
 	StartedAt time.Time
+	// Clock is told how long the writer's stages take; nil if nobody asks. What
+	// it shows is recorded with the read.
+	Clock *Clock
 }
 
 // A Writer takes the records of one slice. It is not safe for concurrent use.
@@ -134,6 +137,7 @@ type Run struct {
 	Trigger   string // what caused it: pull, backfill, demo
 	StartedAt time.Time
 	TraceID   string // 32 hex digits, or empty
+	SpanID    string // of the run in its trace: 16 hex digits, or empty
 	RunEnd           // zero while the run goes on
 }
 
@@ -145,8 +149,10 @@ type RunEnd struct {
 	Failed    int64 // slices that were not
 	Counts    ledger.Counts
 	Usage     connector.Usage
+	Stages    Stages // sums over all slices, which ran side by side
 	ErrorKind connector.Kind
 	Error     string // of the run itself, or of its first failed slice
+	Hint      string // what to try about the error; may be empty
 }
 
 // A Read is one attempt at one slice, as it ended.
@@ -158,6 +164,10 @@ type Read struct {
 	EndedAt   time.Time
 	Counts    ledger.Counts
 	Usage     connector.Usage
+	// Stages is without the end of the last transaction, which holds the record
+	// itself.
+	Stages    Stages
 	ErrorKind connector.Kind
 	Error     string
+	Hint      string
 }

@@ -32,9 +32,9 @@ func NewClient(conn grpc.ClientConnInterface, lost func(error) error) *Client {
 }
 
 // Describe returns the connector's definition without its Open, and tells the
-// connector the lowest level of log lines that are wanted.
-func (c *Client) Describe(ctx context.Context, level slog.Level) (connector.Definition, error) {
-	resp, err := c.rpc.Describe(ctx, &connectorpb.DescribeRequest{LogLevel: strings.ToLower(level.String())})
+// connector the lowest level of log lines that are wanted, and whether spans are.
+func (c *Client) Describe(ctx context.Context, level slog.Level, spans bool) (connector.Definition, error) {
+	resp, err := c.rpc.Describe(ctx, &connectorpb.DescribeRequest{LogLevel: strings.ToLower(level.String()), Spans: spans})
 	if err != nil {
 		return connector.Definition{}, c.fault(ctx, err).err
 	}
@@ -150,6 +150,9 @@ func (s *Source) Partitions(ctx context.Context, stream string) ([]string, error
 		return nil, s.client.fault(ctx, err).err
 	}
 	recordUsage(ctx, decodeUsage(resp.GetUsage()))
+	if resp.GetUnsupported() {
+		return nil, fmt.Errorf("partitions: %w", errors.ErrUnsupported)
+	}
 	return resp.GetPartitions(), nil
 }
 

@@ -59,13 +59,18 @@ func ServerOptions() []grpc.ServerOption {
 }
 
 // tracing names the propagator, since the global one does nothing unless
-// somebody sets it, which a connector's main does not. go-plugin's own calls are
-// left out of traces.
+// somebody sets it, which a connector's main does not. Left out of traces are
+// go-plugin's own calls, the call that comes before tracing, and the one that
+// carries spans itself.
 func tracing() []otelgrpc.Option {
 	prefix := "/" + connectorpb.ConnectorService_ServiceDesc.ServiceName + "/"
 	return []otelgrpc.Option{
 		otelgrpc.WithPropagators(propagation.TraceContext{}),
 		otelgrpc.WithFilter(func(info *stats.RPCTagInfo) bool {
+			switch info.FullMethodName {
+			case connectorpb.ConnectorService_Describe_FullMethodName, connectorpb.ConnectorService_Spans_FullMethodName:
+				return false
+			}
 			return strings.HasPrefix(info.FullMethodName, prefix)
 		}),
 	}

@@ -129,6 +129,7 @@ func encodeUsage(u connector.Usage) *connectorpb.Usage {
 	return &connectorpb.Usage{
 		Requests: u.Requests, Retries: u.Retries, Bytes: u.Bytes, Waited: encodeDuration(u.Waited),
 		TokensFetched: u.TokensFetched, RenewedOn_401: u.RenewedOn401,
+		Requesting: encodeDuration(u.Requesting), FetchingTokens: encodeDuration(u.FetchingTokens),
 	}
 }
 
@@ -136,6 +137,7 @@ func decodeUsage(m *connectorpb.Usage) connector.Usage {
 	return connector.Usage{
 		Requests: m.GetRequests(), Retries: m.GetRetries(), Bytes: m.GetBytes(), Waited: m.GetWaited().AsDuration(),
 		TokensFetched: m.GetTokensFetched(), RenewedOn401: m.GetRenewedOn_401(),
+		Requesting: m.GetRequesting().AsDuration(), FetchingTokens: m.GetFetchingTokens().AsDuration(),
 	}
 }
 

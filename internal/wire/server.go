@@ -27,7 +27,10 @@ type Server struct {
 	definition  connector.Definition
 	setLogLevel func(slog.Level)
 
+	startTracing func() SpanSource // nil: never
+
 	mu      sync.Mutex
+	spans   SpanSource // nil until the agent wants spans
 	last    uint64
 	sources map[uint64]*opened
 	pulls   map[sliceKey]chan struct{} // closed when the pull has ended
@@ -63,6 +66,7 @@ func (s *Server) Describe(_ context.Context, req *connectorpb.DescribeRequest) (
 	if level.UnmarshalText([]byte(req.GetLogLevel())) == nil {
 		s.setLogLevel(level)
 	}
+	s.trace(req.GetSpans())
 	d := s.definition
 	return &connectorpb.DescribeResponse{
 		Name: d.Name, Title: d.Title, DocsUrl: d.DocsURL, ConfigSchema: d.ConfigSchema, Streams: encodeStreams(d.Streams),
@@ -297,7 +301,7 @@ func (s *Server) Partitions(ctx context.Context, req *connectorpb.PartitionsRequ
 	defer done()
 	partitioner, ok := src.Source.(connector.Partitioner)
 	if !ok {
-		return nil, encodeFault(ctx, errors.ErrUnsupported)
+		return &connectorpb.PartitionsResponse{Unsupported: true}, nil
 	}
 	partitions, err := partitioner.Partitions(ctx, req.GetStream())
 	if err != nil {

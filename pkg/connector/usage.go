@@ -22,6 +22,12 @@ type Usage struct {
 	// RenewedOn401 counts tokens that were renewed because the vendor answered
 	// 401 although they should have been good.
 	RenewedOn401 int64 `json:"renewed_on_401"`
+	// Requesting is the time from sending requests to having read their answers,
+	// and FetchingTokens the time spent fetching tokens or waiting for one that
+	// another request fetches. Neither holds time of Waited, and both are sums
+	// over what ran side by side.
+	Requesting     time.Duration `json:"requesting"`
+	FetchingTokens time.Duration `json:"fetching_tokens"`
 }
 
 // Add returns the sum of both.
@@ -29,6 +35,7 @@ func (u Usage) Add(v Usage) Usage {
 	return Usage{
 		u.Requests + v.Requests, u.Retries + v.Retries, u.Bytes + v.Bytes, u.Waited + v.Waited,
 		u.TokensFetched + v.TokensFetched, u.RenewedOn401 + v.RenewedOn401,
+		u.Requesting + v.Requesting, u.FetchingTokens + v.FetchingTokens,
 	}
 }
 
@@ -37,6 +44,7 @@ func (u Usage) Sub(v Usage) Usage {
 	return Usage{
 		u.Requests - v.Requests, u.Retries - v.Retries, u.Bytes - v.Bytes, u.Waited - v.Waited,
 		u.TokensFetched - v.TokensFetched, u.RenewedOn401 - v.RenewedOn401,
+		u.Requesting - v.Requesting, u.FetchingTokens - v.FetchingTokens,
 	}
 }
 

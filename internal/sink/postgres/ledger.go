@@ -32,6 +32,24 @@ func countTargets(c *ledger.Counts, u *connector.Usage) []any {
 	}
 }
 
+// timeColumns are the columns of where the time of runs and reads went, in the
+// order of timeValues and timeTargets.
+const timeColumns = "requesting_us, fetching_tokens_us, decoding_us, copying_us, merging_us, committing_us"
+
+func timeValues(u connector.Usage, s sink.Stages) []any {
+	return []any{
+		u.Requesting.Microseconds(), u.FetchingTokens.Microseconds(),
+		s.Decoding.Microseconds(), s.Copying.Microseconds(), s.Merging.Microseconds(), s.Committing.Microseconds(),
+	}
+}
+
+func timeTargets(u *connector.Usage, s *sink.Stages) []any {
+	return []any{
+		(*microseconds)(&u.Requesting), (*microseconds)(&u.FetchingTokens),
+		(*microseconds)(&s.Decoding), (*microseconds)(&s.Copying), (*microseconds)(&s.Merging), (*microseconds)(&s.Committing),
+	}
+}
+
 // microseconds is a duration as it is stored.
 type microseconds time.Duration
 
@@ -143,14 +161,20 @@ ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 	if l.state != ledger.Held {
 		return nil
 	}
-	return insertRead(ctx, tx, w.attempt, ledger.Held, now, counts, l.usage, "", "")
+	return insertRead(ctx, tx, w.attempt, ledger.Held, now, counts, l.usage, nil)
 }
 
-func insertRead(ctx context.Context, tx pgx.Tx, a sink.Attempt, state ledger.State, endedAt time.Time, c ledger.Counts, u connector.Usage, kind, text string) error {
-	const insert = "INSERT INTO winch.reads (" + sliceColumns + ", " + countColumns + `, run, state, started_at, ended_at, error_kind, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`
+func insertRead(ctx context.Context, tx pgx.Tx, a sink.Attempt, state ledger.State, endedAt time.Time, c ledger.Counts, u connector.Usage, cause error) error {
+	const insert = "INSERT INTO winch.reads (" + sliceColumns + ", " + countColumns + `, run, state, started_at, ended_at, error_kind, error, hint, ` + timeColumns + `)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`
+	var kind, text, hint string
+	if cause != nil {
+		kind, text = failure(cause)
+		hint = storable(sink.HintOf(cause))
+	}
 	args := append(sliceValues(a.Slice), countValues(c, u)...)
-	args = append(args, a.Run, string(state), a.StartedAt, endedAt, kind, text)
+	args = append(args, a.Run, string(state), a.StartedAt, endedAt, kind, text, hint)
+	args = append(args, timeValues(u, a.Clock.Total())...)
 	_, err := tx.Exec(ctx, insert, args...)
 	return err
 }
@@ -174,7 +198,7 @@ ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 		if _, err := tx.Exec(ctx, upsert, append(sliceValues(a.Slice), a.Run, errorKind, text)...); err != nil {
 			return err
 		}
-		return insertRead(ctx, tx, a, ledger.Failed, time.Now(), ledger.Counts{}, usage, errorKind, text)
+		return insertRead(ctx, tx, a, ledger.Failed, time.Now(), ledger.Counts{}, usage, cause)
 	})
 	return fault(ctx, fmt.Sprintf("record the failure of %s", a.Slice), err)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/quarantine"
+	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -25,8 +26,10 @@ type landing struct {
 // one transaction, and returns the counts of the attempt so far. It leaves the
 // staging table empty for the next part.
 func (w *writer) merge(ctx context.Context, l landing) (ledger.Counts, error) {
+	_, end := w.step(ctx, sink.Merging, "merge")
 	staged, err := w.settle(ctx)
 	if err != nil {
+		end(err)
 		return w.counts, err
 	}
 	counts := w.counts
@@ -60,8 +63,14 @@ func (w *writer) merge(ctx context.Context, l landing) (ledger.Counts, error) {
 			return err
 		}
 		// I1: rows, ledger row, cursor and counts are one transaction.
-		return w.record(ctx, tx, l, counts)
+		if err := w.record(ctx, tx, l, counts); err != nil {
+			return err
+		}
+		end(nil)
+		_, end = w.step(ctx, sink.Committing, "COMMIT")
+		return nil
 	})
+	end(err)
 	if err != nil {
 		return counts, err
 	}

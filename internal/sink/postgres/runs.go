@@ -12,9 +12,9 @@ import (
 
 // StartRun records a run that begins.
 func (s *Sink) StartRun(ctx context.Context, r sink.Run) (id int64, err error) {
-	const insert = `INSERT INTO winch.runs (source, connector, trigger, started_at, trace_id)
-VALUES ($1, $2, $3, $4, $5) RETURNING id`
-	err = s.pool.QueryRow(ctx, insert, r.Source, r.Connector, r.Trigger, r.StartedAt, r.TraceID).Scan(&id)
+	const insert = `INSERT INTO winch.runs (source, connector, trigger, started_at, trace_id, span_id)
+VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`
+	err = s.pool.QueryRow(ctx, insert, r.Source, r.Connector, r.Trigger, r.StartedAt, r.TraceID, r.SpanID).Scan(&id)
 	return id, fault(ctx, "record a run of "+r.Source, err)
 }
 
@@ -23,8 +23,9 @@ func (s *Sink) FinishRun(ctx context.Context, id int64, end sink.RunEnd) error {
 	// I4: the condition on the outcome makes it the only one.
 	const update = `UPDATE winch.runs SET
 	ended_at = $1, outcome = $2, slices = $3, failed = $4, error_kind = $5, error = $6,
-	(` + countColumns + `) = ROW ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-WHERE id = $19 AND outcome = ''`
+	(` + countColumns + `) = ROW ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18),
+	(` + timeColumns + `) = ROW ($19, $20, $21, $22, $23, $24), hint = $25
+WHERE id = $26 AND outcome = ''`
 	op := fmt.Sprintf("record the outcome of run %d", id)
 	errorKind := ""
 	if end.Error != "" {
@@ -32,7 +33,8 @@ WHERE id = $19 AND outcome = ''`
 	}
 	args := append([]any{end.EndedAt, string(end.Outcome), end.Slices, end.Failed, errorKind, storable(end.Error)},
 		countValues(end.Counts, end.Usage)...)
-	tag, err := s.pool.Exec(ctx, update, append(args, id)...)
+	args = append(args, timeValues(end.Usage, end.Stages)...)
+	tag, err := s.pool.Exec(ctx, update, append(args, storable(end.Hint), id)...)
 	if err != nil || tag.RowsAffected() == 1 {
 		return fault(ctx, op, err)
 	}
@@ -40,7 +42,7 @@ WHERE id = $19 AND outcome = ''`
 	return err
 }
 
-const runColumns = "id, source, connector, trigger, started_at, trace_id, ended_at, outcome, slices, failed, " + countColumns + ", error_kind, error"
+const runColumns = "id, source, connector, trigger, started_at, trace_id, ended_at, outcome, slices, failed, " + countColumns + ", error_kind, error, span_id, hint, " + timeColumns
 
 // Runs returns the newest runs of a source, of all if it is empty.
 func (s *Sink) Runs(ctx context.Context, source string, limit int) ([]sink.Run, error) {
@@ -62,7 +64,8 @@ func (s *Sink) runs(ctx context.Context, where string, limit int, arg any) ([]si
 			(*moment)(&r.EndedAt), &r.Outcome, &r.Slices, &r.Failed,
 		}
 		targets = append(targets, countTargets(&r.Counts, &r.Usage)...)
-		err = row.Scan(append(targets, (*kind)(&r.ErrorKind), &r.Error)...)
+		targets = append(targets, (*kind)(&r.ErrorKind), &r.Error, &r.SpanID, &r.Hint)
+		err = row.Scan(append(targets, timeTargets(&r.Usage, &r.Stages)...)...)
 		return r, err
 	})
 	if err == nil && len(runs) == 0 {
@@ -80,7 +83,7 @@ func (s *Sink) RunByID(ctx context.Context, id int64) (sink.Run, []sink.Read, er
 	if err != nil {
 		return sink.Run{}, nil, err
 	}
-	const query = "SELECT run, " + sliceColumns + ", state, started_at, ended_at, " + countColumns + `, error_kind, error
+	const query = "SELECT run, " + sliceColumns + ", state, started_at, ended_at, " + countColumns + `, error_kind, error, hint, ` + timeColumns + `
 FROM winch.reads WHERE run = $1 ORDER BY ended_at, id`
 	op := fmt.Sprintf("read the slices of run %d", id)
 	rows, err := s.pool.Query(ctx, query, id)
@@ -91,7 +94,8 @@ FROM winch.reads WHERE run = $1 ORDER BY ended_at, id`
 		targets := append([]any{&r.Run}, sliceTargets(&r.Slice)...)
 		targets = append(targets, &r.State, (*moment)(&r.StartedAt), (*moment)(&r.EndedAt))
 		targets = append(targets, countTargets(&r.Counts, &r.Usage)...)
-		err = row.Scan(append(targets, (*kind)(&r.ErrorKind), &r.Error)...)
+		targets = append(targets, (*kind)(&r.ErrorKind), &r.Error, &r.Hint)
+		err = row.Scan(append(targets, timeTargets(&r.Usage, &r.Stages)...)...)
 		return r, err
 	})
 	return runs[0], reads, fault(ctx, op, err)

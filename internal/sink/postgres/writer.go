@@ -34,6 +34,7 @@ type writer struct {
 	attempt sink.Attempt
 	table   table
 	decoder *record.Decoder
+	pace    sink.Sampler
 	conn    *pgxpool.Conn
 	ctx     context.Context // of Begin: governs what Record does
 	cancel  context.CancelFunc
@@ -97,7 +98,7 @@ func (s *Sink) stage(ctx context.Context, a sink.Attempt) (*writer, error) {
 	}
 	a.StartedAt = a.StartedAt.Truncate(time.Microsecond) // as it is stored
 	w := &writer{
-		sink: s, attempt: a, table: t, decoder: decoder, conn: conn, aside: aside,
+		sink: s, attempt: a, table: t, decoder: decoder, pace: a.NewSampler(), conn: conn, aside: aside,
 		filling: chunks.Get().(*[]byte), copying: chunks.Get().(*[]byte),
 	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
@@ -117,6 +118,7 @@ func (w *writer) Record(raw []byte) error {
 		}
 	default:
 	}
+	started := w.pace.Start()
 	if err := w.decoder.Decode(raw, &w.row); err != nil {
 		return err
 	}
@@ -135,6 +137,7 @@ func (w *writer) Record(raw []byte) error {
 		return err
 	}
 	*w.filling = row
+	w.pace.End(started)
 	w.part.staged++
 	if w.aside.Watching() {
 		w.aside.Landed(w.keyText)
@@ -160,10 +163,12 @@ func (w *writer) flush(ctx context.Context) error {
 	w.copied = make(chan error, 1)
 	go func(chunk *[]byte, copied chan<- error) { // awaited by wait
 		*chunk = append(*chunk, copyTrailer...)
+		_, end := w.step(w.ctx, sink.Copying, "COPY")
 		_, err := w.conn.Conn().PgConn().CopyFrom(w.ctx, bytes.NewReader(*chunk), w.table.copyIn())
 		if *chunk = (*chunk)[:0]; err != nil {
 			*chunk = nil // the driver may still read it for a moment
 		}
+		end(err)
 		copied <- fault(w.ctx, "copy into the staging table of "+w.table.String(), err)
 	}(w.copying, w.copied)
 	return nil

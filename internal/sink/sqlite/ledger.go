@@ -57,6 +57,28 @@ func (s *sums) get() (ledger.Counts, connector.Usage) {
 	return s.counts, s.usage
 }
 
+// timeColumns hold where the time of runs and reads went.
+const timeColumns = `requesting_us, fetching_tokens_us, decoding_us, copying_us, merging_us, committing_us`
+
+func timeArgs(u connector.Usage, s sink.Stages) []any {
+	return []any{
+		u.Requesting.Microseconds(), u.FetchingTokens.Microseconds(),
+		s.Decoding.Microseconds(), s.Copying.Microseconds(), s.Merging.Microseconds(), s.Committing.Microseconds(),
+	}
+}
+
+// times scans timeColumns.
+type times [6]int64
+
+func (t *times) into() []any { return []any{&t[0], &t[1], &t[2], &t[3], &t[4], &t[5]} }
+
+// get returns the times of the store, and puts those of the vendor into u.
+func (t *times) get(u *connector.Usage) sink.Stages {
+	d := func(i int) time.Duration { return time.Duration(t[i]) * time.Microsecond }
+	u.Requesting, u.FetchingTokens = d(0), d(1)
+	return sink.Stages{Decoding: d(2), Copying: d(3), Merging: d(4), Committing: d(5)}
+}
+
 // names scans sliceColumns.
 type names struct {
 	slice        ledger.Slice
@@ -114,15 +136,20 @@ func (e entry) record(ctx context.Context, to execer, a sink.Attempt) error {
 	if err := supersede(ctx, to, a.Slice); err != nil {
 		return err
 	}
-	return recordRead(ctx, to, a, e, now, "", "")
+	return recordRead(ctx, to, a, e, now, nil)
 }
 
 // recordRead writes how an attempt ended.
-func recordRead(ctx context.Context, to execer, a sink.Attempt, e entry, now, kind, text string) error {
+func recordRead(ctx context.Context, to execer, a sink.Attempt, e entry, now string, cause error) error {
+	var kind, text, hint string
+	if cause != nil {
+		kind, text, hint = connector.KindOf(cause).String(), cause.Error(), sink.HintOf(cause)
+	}
 	args := append(sliceArgs(a.Slice), sumArgs(e.counts, e.usage)...)
-	args = append(args, a.Run, string(e.state), timestamp(a.StartedAt), now, kind, text)
+	args = append(args, a.Run, string(e.state), timestamp(a.StartedAt), now, kind, text, hint)
+	args = append(args, timeArgs(e.usage, a.Clock.Total())...)
 	_, err := to.ExecContext(ctx, `INSERT INTO "winch.reads" (`+sliceColumns+`, `+sumColumns+`,
-		run, state, started_at, ended_at, error_kind, error) `+values(args), args...)
+		run, state, started_at, ended_at, error_kind, error, hint, `+timeColumns+`) `+values(args), args...)
 	return err
 }
 
@@ -136,7 +163,7 @@ func (s *Sink) Fail(ctx context.Context, a sink.Attempt, usage connector.Usage, 
 				error_kind = excluded.error_kind, error = excluded.error`, args...); err != nil {
 			return err
 		}
-		return recordRead(ctx, tx, a, entry{state: ledger.Failed, usage: usage}, timestamp(time.Now()), kind, text)
+		return recordRead(ctx, tx, a, entry{state: ledger.Failed, usage: usage}, timestamp(time.Now()), cause)
 	})
 }
 

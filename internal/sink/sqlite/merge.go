@@ -9,6 +9,7 @@ import (
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/quarantine"
 	"github.com/winchdata/winch/internal/record"
+	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -125,10 +126,13 @@ type classified struct {
 
 // merge commits what is staged together with the slice's row of the ledger, in
 // one transaction (I1). It returns the counts of the whole attempt.
-func (w *writer) merge(ctx context.Context, e entry) (ledger.Counts, error) {
+func (w *writer) merge(ctx context.Context, e entry) (counts ledger.Counts, err error) {
 	if err := w.flush(); err != nil {
 		return ledger.Counts{}, err
 	}
+	w.tellStaged(ctx)
+	_, end := w.step(ctx, sink.Merging, "merge")
+	defer func() { end(err) }() // of the stage that is then under way
 	if err := w.indexStage(ctx); err != nil {
 		return ledger.Counts{}, err
 	}
@@ -144,6 +148,8 @@ func (w *writer) merge(ctx context.Context, e entry) (ledger.Counts, error) {
 	// Whether it is committed must be known, so it is not interrupted.
 	whole := context.WithoutCancel(ctx)
 	if err == nil {
+		end(nil)
+		_, end = w.step(ctx, sink.Committing, "COMMIT")
 		err = w.exec(whole, "COMMIT")
 	}
 	if err != nil {

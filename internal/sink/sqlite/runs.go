@@ -12,8 +12,8 @@ import (
 // StartRun implements sink.Sink.
 func (s *Sink) StartRun(ctx context.Context, r sink.Run) (id int64, err error) {
 	err = s.update(ctx, "record start of a run of "+r.Source, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `INSERT INTO "winch.runs" (source, connector, "trigger", started_at, trace_id) VALUES (?, ?, ?, ?, ?)`,
-			r.Source, r.Connector, r.Trigger, timestamp(r.StartedAt), r.TraceID)
+		result, err := tx.ExecContext(ctx, `INSERT INTO "winch.runs" (source, connector, "trigger", started_at, trace_id, span_id) VALUES (?, ?, ?, ?, ?, ?)`,
+			r.Source, r.Connector, r.Trigger, timestamp(r.StartedAt), r.TraceID, r.SpanID)
 		if err != nil {
 			return err
 		}
@@ -30,9 +30,10 @@ func (s *Sink) FinishRun(ctx context.Context, id int64, end sink.RunEnd) error {
 	err := s.update(ctx, op, func(tx *sql.Tx) error {
 		// I4: the first outcome stands.
 		args := append(sumArgs(end.Counts, end.Usage), timestamp(end.EndedAt), string(end.Outcome),
-			end.Slices, end.Failed, kindText(end.ErrorKind, end.Error), end.Error, id)
-		if _, err := tx.ExecContext(ctx, `UPDATE "winch.runs" SET (`+sumColumns+`, ended_at, outcome, slices, failed, error_kind, error) =
-			(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND outcome = ''`, args...); err != nil {
+			end.Slices, end.Failed, kindText(end.ErrorKind, end.Error), end.Error, end.Hint)
+		args = append(append(args, timeArgs(end.Usage, end.Stages)...), id)
+		if _, err := tx.ExecContext(ctx, `UPDATE "winch.runs" SET (`+sumColumns+`, ended_at, outcome, slices, failed, error_kind, error, hint, `+timeColumns+`) =
+			(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND outcome = ''`, args...); err != nil {
 			return err
 		}
 		return tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM "winch.runs" WHERE id = ?)`, id).Scan(&known)
@@ -51,8 +52,8 @@ func kindText(kind connector.Kind, text string) string {
 	return kind.String()
 }
 
-const selectRuns = `SELECT id, source, connector, "trigger", started_at, trace_id, ended_at, outcome, slices, failed, error_kind, error, ` +
-	sumColumns + ` FROM "winch.runs"`
+const selectRuns = `SELECT id, source, connector, "trigger", started_at, trace_id, ended_at, outcome, slices, failed, error_kind, error, span_id, hint, ` +
+	sumColumns + `, ` + timeColumns + ` FROM "winch.runs"`
 
 // Runs implements sink.Sink.
 func (s *Sink) Runs(ctx context.Context, source string, limit int) ([]sink.Run, error) {
@@ -82,12 +83,16 @@ func scanRun(rows *sql.Rows) (r sink.Run, err error) {
 	)
 	into := []any{
 		&r.ID, &r.Source, &r.Connector, &r.Trigger, &started, &r.TraceID, &ended, &r.Outcome, &r.Slices, &r.Failed, &kind, &r.Error,
+		&r.SpanID, &r.Hint,
 	}
-	if err := rows.Scan(append(into, sum.into()...)...); err != nil {
+	var spent times
+	into = append(into, sum.into()...)
+	if err := rows.Scan(append(into, spent.into()...)...); err != nil {
 		return r, err
 	}
 	r.ErrorKind = connector.ParseKind(kind)
 	r.Counts, r.Usage = sum.get()
+	r.Stages = spent.get(&r.Usage)
 	if r.StartedAt, err = parseTimestamp(&started); err != nil {
 		return r, err
 	}
@@ -127,7 +132,7 @@ func (s *Sink) RunByID(ctx context.Context, id int64) (sink.Run, []sink.Read, er
 }
 
 func readsOf(ctx context.Context, tx *sql.Tx, run int64) ([]sink.Read, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT `+sliceColumns+`, `+sumColumns+`, run, state, started_at, ended_at, error_kind, error
+	rows, err := tx.QueryContext(ctx, `SELECT `+sliceColumns+`, `+sumColumns+`, run, state, started_at, ended_at, error_kind, error, hint, `+timeColumns+`
 		FROM "winch.reads" WHERE run = ? ORDER BY id`, run)
 	if err != nil {
 		return nil, err
@@ -141,13 +146,16 @@ func readsOf(ctx context.Context, tx *sql.Tx, run int64) ([]sink.Read, error) {
 			sum            sums
 			started, ended string
 			kind           string
+			spent          times
 		)
 		into := append(slice.into(), sum.into()...)
-		if err := rows.Scan(append(into, &r.Run, &r.State, &started, &ended, &kind, &r.Error)...); err != nil {
+		into = append(into, &r.Run, &r.State, &started, &ended, &kind, &r.Error, &r.Hint)
+		if err := rows.Scan(append(into, spent.into()...)...); err != nil {
 			return nil, err
 		}
 		r.ErrorKind = connector.ParseKind(kind)
 		r.Counts, r.Usage = sum.get()
+		r.Stages = spent.get(&r.Usage)
 		if r.Slice, err = slice.get(); err != nil {
 			return nil, err
 		}

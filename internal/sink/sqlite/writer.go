@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/quarantine"
@@ -32,6 +33,7 @@ type writer struct {
 	table   table
 	sql     statements
 	decoder *record.Decoder
+	pace    sink.Sampler
 	ctx     context.Context // of Begin: it bounds what Record does
 	conn    *sql.Conn
 	err     error // what ended the attempt; nil while it goes on
@@ -40,6 +42,8 @@ type writer struct {
 	key   []bool // by column: part of the primary key
 	batch batch
 	full  driver.Stmt // stages a full batch
+
+	stagedSince time.Time // of the first batch since the last commit
 
 	staged bool          // the staging table is not empty
 	seen   bool          // the table of keys of earlier checkpoints is not empty
@@ -77,7 +81,7 @@ func (s *Sink) stage(ctx context.Context, a sink.Attempt) (*writer, error) {
 	}
 	t := newTable(a.Slice.Source, a.Stream)
 	w := &writer{
-		sink: s, attempt: a, table: t, sql: newStatements(t), decoder: decoder, ctx: ctx, aside: aside,
+		sink: s, attempt: a, table: t, sql: newStatements(t), decoder: decoder, pace: a.NewSampler(), ctx: ctx, aside: aside,
 		key: make([]bool, len(decoder.Columns())),
 	}
 	for _, i := range decoder.KeyColumns() {
@@ -108,6 +112,7 @@ func (w *writer) Record(raw []byte) error {
 	if w.err != nil {
 		return w.err
 	}
+	started := w.pace.Start()
 	if err := w.decoder.Decode(raw, &w.row); err != nil {
 		return err
 	}
@@ -122,6 +127,7 @@ func (w *writer) Record(raw []byte) error {
 	} else {
 		b.text(append(b.buf, w.row.Extra...))
 	}
+	w.pace.End(started)
 	if b.rows++; b.rows == b.capacity || len(b.buf) >= batchBytes {
 		return w.flush()
 	}
@@ -136,6 +142,11 @@ func (w *writer) flush() error {
 	if err := w.ctx.Err(); err != nil {
 		return w.end(w.ctx, "stage rows of", err)
 	}
+	if w.stagedSince.IsZero() {
+		w.stagedSince = time.Now()
+	}
+	w.attempt.Clock.Start(sink.Copying)
+	defer w.attempt.Clock.Stop(sink.Copying)
 	args := w.batch.take()
 	err := w.conn.Raw(func(conn any) error {
 		// The context is looked at once a batch: the driver watches one with a

@@ -60,6 +60,7 @@ const (
 	ConnectorService_Partitions_FullMethodName = "/winch.connector.v1.ConnectorService/Partitions"
 	ConnectorService_Limits_FullMethodName     = "/winch.connector.v1.ConnectorService/Limits"
 	ConnectorService_Discover_FullMethodName   = "/winch.connector.v1.ConnectorService/Discover"
+	ConnectorService_Spans_FullMethodName      = "/winch.connector.v1.ConnectorService/Spans"
 )
 
 // ConnectorServiceClient is the client API for ConnectorService service.
@@ -90,6 +91,10 @@ type ConnectorServiceClient interface {
 	Limits(ctx context.Context, in *LimitsRequest, opts ...grpc.CallOption) (*LimitsResponse, error)
 	// Discover writes settings for what the vendor says there is to read.
 	Discover(ctx context.Context, in *DiscoverRequest, opts ...grpc.CallOption) (*DiscoverResponse, error)
+	// Spans hands over the spans of the connector's part of traces, as they end.
+	// The agent opens it once, after a Describe with spans, and sends nothing. When
+	// it closes its side, the connector sends what it still has and ends.
+	Spans(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SpansRequest, SpansResponse], error)
 }
 
 type connectorServiceClient struct {
@@ -209,6 +214,19 @@ func (c *connectorServiceClient) Discover(ctx context.Context, in *DiscoverReque
 	return out, nil
 }
 
+func (c *connectorServiceClient) Spans(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SpansRequest, SpansResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ConnectorService_ServiceDesc.Streams[1], ConnectorService_Spans_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SpansRequest, SpansResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConnectorService_SpansClient = grpc.BidiStreamingClient[SpansRequest, SpansResponse]
+
 // ConnectorServiceServer is the server API for ConnectorService service.
 // All implementations must embed UnimplementedConnectorServiceServer
 // for forward compatibility.
@@ -237,6 +255,10 @@ type ConnectorServiceServer interface {
 	Limits(context.Context, *LimitsRequest) (*LimitsResponse, error)
 	// Discover writes settings for what the vendor says there is to read.
 	Discover(context.Context, *DiscoverRequest) (*DiscoverResponse, error)
+	// Spans hands over the spans of the connector's part of traces, as they end.
+	// The agent opens it once, after a Describe with spans, and sends nothing. When
+	// it closes its side, the connector sends what it still has and ends.
+	Spans(grpc.BidiStreamingServer[SpansRequest, SpansResponse]) error
 	mustEmbedUnimplementedConnectorServiceServer()
 }
 
@@ -276,6 +298,9 @@ func (UnimplementedConnectorServiceServer) Limits(context.Context, *LimitsReques
 }
 func (UnimplementedConnectorServiceServer) Discover(context.Context, *DiscoverRequest) (*DiscoverResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Discover not implemented")
+}
+func (UnimplementedConnectorServiceServer) Spans(grpc.BidiStreamingServer[SpansRequest, SpansResponse]) error {
+	return status.Error(codes.Unimplemented, "method Spans not implemented")
 }
 func (UnimplementedConnectorServiceServer) mustEmbedUnimplementedConnectorServiceServer() {}
 func (UnimplementedConnectorServiceServer) testEmbeddedByValue()                          {}
@@ -471,6 +496,13 @@ func _ConnectorService_Discover_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConnectorService_Spans_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ConnectorServiceServer).Spans(&grpc.GenericServerStream[SpansRequest, SpansResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConnectorService_SpansServer = grpc.BidiStreamingServer[SpansRequest, SpansResponse]
+
 // ConnectorService_ServiceDesc is the grpc.ServiceDesc for ConnectorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -520,6 +552,12 @@ var ConnectorService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Pull",
 			Handler:       _ConnectorService_Pull_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Spans",
+			Handler:       _ConnectorService_Spans_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "connector.proto",

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -79,6 +80,13 @@ func (c *Cache) Token(ctx context.Context) (connector.Token, error) {
 			return c.token, nil
 		}
 		f, mine := c.join()
+		reason := "none yet"
+		switch {
+		case usable:
+			reason = "near its end"
+		case !c.token.Value.IsZero():
+			reason = "at its end"
+		}
 		c.mu.Unlock()
 
 		if !mine {
@@ -89,7 +97,7 @@ func (c *Cache) Token(ctx context.Context) (connector.Token, error) {
 			}
 			return f.token, nil
 		}
-		token, err := c.run(ctx, f)
+		token, err := c.run(ctx, f, reason)
 		if err != nil && usable && ctx.Err() == nil && !final(err) {
 			return c.postpone(err)
 		}
@@ -119,7 +127,7 @@ func (c *Cache) Renew(ctx context.Context, rejected connector.Token) (connector.
 			}
 			return f.token, nil
 		}
-		token, err := c.run(ctx, f)
+		token, err := c.run(ctx, f, "answered with 401")
 		if err == nil {
 			connector.RecordUsage(ctx, connector.Usage{RenewedOn401: 1})
 		}
@@ -137,10 +145,11 @@ func (c *Cache) join() (f *flight, mine bool) {
 	return c.flight, true
 }
 
-// run fetches a token for everyone who waits for f. It runs in the goroutine and
+// run fetches a token for everyone who waits for f, for a reason that traces
+// tell. It runs in the goroutine and
 // under the context of one of them: if that one gives up, the next one starts
 // over, and no fetch outlives its callers.
-func (c *Cache) run(ctx context.Context, f *flight) (connector.Token, error) {
+func (c *Cache) run(ctx context.Context, f *flight, reason string) (connector.Token, error) {
 	start := time.Now()
 	f.abandoned = true // unless fetch returns
 	defer func() {
@@ -149,7 +158,9 @@ func (c *Cache) run(ctx context.Context, f *flight) (connector.Token, error) {
 		c.flight = nil
 		close(f.done)
 	}()
+	ctx, span := tracing.Start(ctx, "fetch token", tracing.TokenReason.String(reason))
 	token, err := c.fetch(ctx)
+	tracing.End(span, err)
 	f.token, f.err = token, err
 	f.abandoned = err != nil && ctx.Err() != nil
 	if err != nil {
@@ -168,6 +179,11 @@ func (c *Cache) run(ctx context.Context, f *flight) (connector.Token, error) {
 
 // wait waits for the end of the fetch; again says that its owner gave up.
 func (f *flight) wait(ctx context.Context) (again bool, err error) {
+	start := time.Now()
+	defer func() {
+		connector.RecordUsage(ctx, connector.Usage{FetchingTokens: time.Since(start)})
+		tracing.Waited(ctx, start, tracing.WaitToken)
+	}()
 	select {
 	case <-f.done:
 		return f.abandoned, f.err

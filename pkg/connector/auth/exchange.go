@@ -10,8 +10,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/cassette"
 	"github.com/winchdata/winch/pkg/connector/internal/manners"
@@ -43,7 +48,7 @@ func (c ClientCredentials) Fetch(ctx context.Context) (connector.Token, error) {
 		return connector.Token{}, err
 	}
 	for attempt := 1; ; attempt++ {
-		token, failed := c.exchange(ctx)
+		token, failed := c.traced(ctx, attempt)
 		if failed == nil {
 			connector.RecordUsage(ctx, connector.Usage{TokensFetched: 1})
 			return token, nil
@@ -54,10 +59,38 @@ func (c ClientCredentials) Fetch(ctx context.Context) (connector.Token, error) {
 		if !failed.retry || failed.wait > fetchPatience || attempt == fetchAttempts {
 			return connector.Token{}, failed.err
 		}
-		if manners.Sleep(ctx, max(failed.wait, manners.Backoff(attempt, fetchBackoff))) != nil {
+		reason := tracing.WaitBackoff
+		if failed.wait > 0 {
+			reason = tracing.WaitRetryAfter
+		}
+		if manners.Sleep(ctx, max(failed.wait, manners.Backoff(attempt, fetchBackoff)), reason) != nil {
 			return connector.Token{}, manners.Cancelled(ctx, fetchOp)
 		}
 	}
+}
+
+// traced is exchange with a span as the semantic conventions for HTTP clients
+// want it: nothing of the request or the answer but where it went and the status.
+func (c ClientCredentials) traced(ctx context.Context, attempt int) (connector.Token, *failure) {
+	start := time.Now()
+	defer func() { connector.RecordUsage(ctx, connector.Usage{FetchingTokens: time.Since(start)}) }()
+	ctx, span := tracing.StartCall(ctx, http.MethodPost, semconv.HTTPRequestMethodPost)
+	if u, err := url.Parse(c.TokenURL); err == nil {
+		span.SetAttributes(semconv.URLScheme(u.Scheme), semconv.ServerAddress(u.Hostname()))
+		if port, err := strconv.Atoi(u.Port()); err == nil {
+			span.SetAttributes(semconv.ServerPort(port))
+		}
+	}
+	if attempt > 1 {
+		span.SetAttributes(semconv.HTTPRequestResendCount(attempt - 1))
+	}
+	token, failed := c.exchange(ctx)
+	if failed != nil {
+		tracing.End(span, failed.err)
+		return token, failed
+	}
+	span.End()
+	return token, nil
 }
 
 // exchange makes one token request.
@@ -79,6 +112,7 @@ func (c ClientCredentials) exchange(ctx context.Context) (connector.Token, *fail
 		return connector.Token{}, c.lost(req, err)
 	}
 	resp.Request = req
+	trace.SpanFromContext(ctx).SetAttributes(semconv.HTTPResponseStatusCode(resp.StatusCode))
 	body, err := manners.ReadBody(ctx, resp, answerLimit)
 	switch {
 	case err != nil && manners.Unreadable(err):

@@ -157,7 +157,7 @@ func (s *session) serve(ctx context.Context) error {
 	}
 	s.stop = append(s.stop, func() { _ = conn.Close() })
 	client := wire.NewClient(conn, func(err error) error { return fmt.Errorf("connection to the connector: %w", err) })
-	if s.def, err = client.Describe(ctx, slog.LevelDebug); err != nil {
+	if s.def, err = client.Describe(ctx, slog.LevelDebug, false); err != nil {
 		return err
 	}
 	s.wire = wireClient{client}

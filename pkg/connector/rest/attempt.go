@@ -10,7 +10,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/internal/manners"
 )
@@ -27,10 +29,9 @@ type answer struct {
 
 // attempt sends the request once, follows redirects, and reads the answer. It
 // waits for the concurrency and rate limits first; the base URL and the
-// signature are those of the moment of sending. again says that the request has
-// been sent before.
-func (c *Client) attempt(ctx context.Context, req Request, again bool) (*answer, *failure) {
-	if err := enter(ctx, c.places); err != nil {
+// signature are those of the moment of sending.
+func (c *Client) attempt(ctx context.Context, req Request, before repeat) (*answer, *failure) {
+	if err := enter(ctx, c.places, tracing.WaitConcurrency); err != nil {
 		return nil, &failure{err: err}
 	}
 	defer func() { <-c.places }()
@@ -46,7 +47,7 @@ func (c *Client) attempt(ctx context.Context, req Request, again bool) (*answer,
 				return nil, &failure{err: err}
 			}
 		}
-		got, failed := c.send(ctx, req, target, again)
+		got, failed := c.send(ctx, req, target, before)
 		if failed != nil {
 			return nil, failed
 		}
@@ -176,7 +177,7 @@ func redirect(resp *http.Response, req Request) (*url.URL, error) {
 
 // send signs the request, sends it to target and reads the answer. This is the
 // one place where a request leaves for the vendor.
-func (c *Client) send(ctx context.Context, req Request, target *url.URL, again bool) (*answer, *failure) {
+func (c *Client) send(ctx context.Context, req Request, target *url.URL, before repeat) (got *answer, failed *failure) {
 	httpReq, err := http.NewRequestWithContext(ctx, req.method(), target.String(), bytes.NewReader(req.Body))
 	if err != nil {
 		return nil, &failure{err: &connector.Error{Kind: connector.KindConfig, Err: errors.New("the request cannot be built")}}
@@ -196,10 +197,12 @@ func (c *Client) send(ctx context.Context, req Request, target *url.URL, again b
 	}
 
 	usage := connector.Usage{Requests: 1}
-	if again {
+	if before.sent > 0 {
 		usage.Retries = 1
 	}
 	connector.RecordUsage(ctx, usage)
+	start := time.Now()
+	defer func() { requested(ctx, start, req, target, before, got, failed) }()
 	timed, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
 	httpReq = httpReq.WithContext(timed)

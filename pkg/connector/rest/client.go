@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/cassette"
 	"github.com/winchdata/winch/pkg/connector/internal/manners"
@@ -167,6 +168,11 @@ type Request struct {
 	// Op says in errors what is being done: "cdrs_in page 3". Empty means method
 	// and path.
 	Op string
+	// Template is Path as traces may show it, with {} for what differs from
+	// request to request: "customers/{}/calls". Without it they show the parts of
+	// Path that look like words and {} for the others, so it is needed where a
+	// part that looks like a word could be somebody's name.
+	Template string
 }
 
 // A Response is the vendor's answer, read whole.
@@ -199,4 +205,6 @@ func RetryAfter(h http.Header) (time.Duration, bool) { return manners.RetryAfter
 // Sleep waits for d or for the end of ctx, whose error it returns then. A connector
 // that waits for its vendor by itself waits here: the time counts as waited, and
 // while a cassette is replayed there is nobody to wait for.
-func Sleep(ctx context.Context, d time.Duration) error { return manners.Sleep(ctx, d) }
+func Sleep(ctx context.Context, d time.Duration) error {
+	return manners.Sleep(ctx, d, tracing.WaitVendor)
+}

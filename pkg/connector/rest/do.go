@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/internal/manners"
 )
@@ -51,9 +52,9 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*Respo
 // Requests that are not read-only are sent once, and again only after a 401.
 func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	op := req.op()
-	renewed, again := false, false
+	renewed, before := false, repeat{}
 	for attempt := 1; ; {
-		answer, failed := c.attempt(ctx, req, again)
+		answer, failed := c.attempt(ctx, req, before)
 		if failed == nil {
 			failed = c.judge(answer, renewed)
 		}
@@ -73,7 +74,7 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 				return nil, &connector.Error{Op: op, Err: err}
 			}
 			if replay {
-				again = true
+				before = before.after("401, credentials renewed")
 				continue
 			}
 		}
@@ -92,11 +93,15 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 		if wait > c.options.MaxWait {
 			return nil, &connector.Error{Kind: connector.KindRateLimited, Op: op, Err: failed.err, RetryAfter: wait}
 		}
-		if err := manners.Sleep(ctx, wait); err != nil {
+		reason := tracing.WaitBackoff
+		if failed.wait > 0 {
+			reason = tracing.WaitRetryAfter
+		}
+		if err := manners.Sleep(ctx, wait, reason); err != nil {
 			return nil, manners.Cancelled(ctx, op)
 		}
 		attempt++
-		again = true
+		before = before.after(why(answer, failed))
 	}
 }
 

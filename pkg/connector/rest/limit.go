@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/cassette"
 	"github.com/winchdata/winch/pkg/connector/internal/manners"
@@ -53,7 +54,7 @@ func newLimiter(windows []Window, maxWait time.Duration) *limiter {
 // error of ctx, or one of KindRateLimited if the vendor asked for a pause that
 // is longer than the client waits.
 func (l *limiter) wait(ctx context.Context) error {
-	if err := enter(ctx, l.turn); err != nil {
+	if err := enter(ctx, l.turn, tracing.WaitRateLimit); err != nil {
 		return err
 	}
 	defer func() { <-l.turn }()
@@ -68,7 +69,11 @@ func (l *limiter) wait(ctx context.Context) error {
 		if cassette.Replaying(ctx) {
 			return nil // the limits are the vendor's, and nobody is asked
 		}
-		if err := manners.Sleep(ctx, delay); err != nil {
+		reason := tracing.WaitRateLimit
+		if paused {
+			reason = tracing.WaitRetryAfter
+		}
+		if err := manners.Sleep(ctx, delay, reason); err != nil {
 			return err
 		}
 	}
@@ -141,14 +146,15 @@ func tooLong(wait time.Duration) *connector.Error {
 	}
 }
 
-// enter takes a place in a channel that limits how many there are.
-func enter(ctx context.Context, places chan struct{}) error {
+// enter takes a place in a channel that limits how many there are. reason is what
+// a wait for one is called in traces.
+func enter(ctx context.Context, places chan struct{}, reason string) error {
 	select {
 	case places <- struct{}{}:
 		return nil
 	default:
 	}
-	wait := manners.StartWait(ctx)
+	wait := manners.StartWait(ctx, reason)
 	defer wait.End()
 	for {
 		select {

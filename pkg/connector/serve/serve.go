@@ -48,6 +48,7 @@ func Main(def connector.Definition) {
 	go endWithAgent(os.Stdin)
 
 	server := wire.NewServer(def, level.Set)
+	server.Trace(startTracing)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.ServerPlugins(server),

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/cassette"
 )
@@ -31,12 +32,13 @@ var Transport = sync.OnceValue(func() http.RoundTripper {
 })
 
 // Sleep waits for d or for the end of ctx, whose error it returns then. The wait
-// is recorded as usage. While a cassette is replayed nobody is waited for.
-func Sleep(ctx context.Context, d time.Duration) error {
+// is recorded as usage, and in the trace with its reason, one of tracing.Wait....
+// While a cassette is replayed nobody is waited for.
+func Sleep(ctx context.Context, d time.Duration, reason string) error {
 	if cassette.Replaying(ctx) {
 		return ctx.Err()
 	}
-	wait := StartWait(ctx)
+	wait := StartWait(ctx, reason)
 	defer wait.End()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -52,17 +54,19 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// A Wait records as usage how long one waits. It does so each second, so that whoever
+// A Wait records as usage, and at its end in the trace, how long one waits. It does so each second, so that whoever
 // watches the usage can tell a wait from a standstill.
 type Wait struct {
 	*time.Ticker // when to Note
 	ctx          context.Context
-	noted        time.Time
+	reason       string
+	began, noted time.Time
 }
 
-// StartWait begins a wait, which End ends.
-func StartWait(ctx context.Context) *Wait {
-	return &Wait{Ticker: time.NewTicker(time.Second), ctx: ctx, noted: time.Now()}
+// StartWait begins a wait for a reason, one of tracing.Wait..., which End ends.
+func StartWait(ctx context.Context, reason string) *Wait {
+	now := time.Now()
+	return &Wait{Ticker: time.NewTicker(time.Second), ctx: ctx, reason: reason, began: now, noted: now}
 }
 
 // Note records what has passed since the last time.
@@ -76,6 +80,7 @@ func (w *Wait) Note() {
 func (w *Wait) End() {
 	w.Stop()
 	w.Note()
+	tracing.Waited(w.ctx, w.began, w.reason)
 }
 
 // Backoff returns how long to wait after the given number of failures: random
