@@ -110,6 +110,40 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
+// Clone starts another server on a copy of the data that a killed server left: as
+// a replica that is promoted when the primary dies or, with standby, as one that
+// stays a read-only replica.
+func (s *Server) Clone(t testing.TB, standby bool) *Server {
+	t.Helper()
+	if s.process != nil {
+		t.Fatal("pgtest: clone: kill the server first")
+	}
+	clone, err := prepare(s.options, s.programs, s.dataDir())
+	if err == nil && standby {
+		err = clone.markStandby()
+	}
+	if err == nil {
+		err = clone.launch()
+	}
+	if err != nil {
+		t.Fatalf("pgtest: clone: %v", err)
+	}
+	t.Cleanup(clone.stop)
+	return clone
+}
+
+// markStandby makes the server a replica, of a primary that never sends anything.
+func (s *Server) markStandby() error {
+	file := filepath.Join(s.dataDir(), "standby.signal")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		return err
+	}
+	if s.programs.run == nil {
+		return nil
+	}
+	return os.Chown(file, int(s.programs.run.Uid), int(s.programs.run.Gid))
+}
+
 // major is the version wanted; 0 if any will do.
 func (o Options) major() (int, error) {
 	text := os.Getenv(EnvVersion)
@@ -136,6 +170,19 @@ func start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s, err := prepare(o, programs, template)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.launch(); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare returns a server that is not started yet, on a copy of a data directory.
+func prepare(o Options, programs programs, data string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "winch-pg-")
 	if err != nil {
 		return nil, err
@@ -149,12 +196,8 @@ func start(o Options) (*Server, error) {
 	if err := programs.own(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if out, err := exec.CommandContext(context.Background(), "cp", "-Rp", template, s.dataDir()).CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("copy %s: %w: %s", template, err, bytes.TrimSpace(out)), os.RemoveAll(dir))
-	}
-	if err := s.launch(); err != nil {
-		s.stop()
-		return nil, err
+	if out, err := exec.CommandContext(context.Background(), "cp", "-Rp", data, s.dataDir()).CombinedOutput(); err != nil {
+		return nil, errors.Join(fmt.Errorf("copy %s: %w: %s", data, err, bytes.TrimSpace(out)), os.RemoveAll(dir))
 	}
 	return s, nil
 }

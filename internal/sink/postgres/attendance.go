@@ -87,12 +87,13 @@ func (s *Sink) AgentID(ctx context.Context) (int64, error) {
 }
 
 // enter opens the session that stands for the agent's life.
-func (s *Sink) enter(ctx context.Context, id int64) (conn *pgx.Conn, err error) {
+func (s *Sink) enter(ctx context.Context, id int64) (_ *pgx.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, agentTTL)
 	defer cancel()
 	config := s.config.Copy()
 	config.RuntimeParams["application_name"] = lockName + self()
-	if conn, err = pgx.ConnectConfig(ctx, config); err != nil {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,7 +134,7 @@ func (s *Sink) Close() error {
 	return nil
 }
 
-// Location returns host, port and database.
+// Location returns hosts, ports and database.
 func (s *Sink) Location() string { return s.location }
 
 func location(c *pgx.ConnConfig) string {
@@ -143,7 +144,11 @@ func location(c *pgx.ConnConfig) string {
 		u.RawQuery = url.Values{"host": {c.Host}, "port": {port}}.Encode()
 		return "postgres://" + u.RequestURI() // with an empty host
 	}
-	u.Host = net.JoinHostPort(c.Host, port)
+	hosts := []string{net.JoinHostPort(c.Host, port)}
+	for _, f := range c.Fallbacks { // the other hosts, and each without TLS where that is allowed
+		hosts = append(hosts, net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))))
+	}
+	u.Host = strings.Join(slices.Compact(hosts), ",")
 	return u.String()
 }
 

@@ -178,6 +178,28 @@ var ledgerCases = map[string]func(*testing.T, Harness){
 		}
 	},
 
+	"a clock that jumps back loses nothing": func(t *testing.T, h Harness) {
+		s := open(t, h)
+		s.prepare(t, customers)
+		s.prepare(t, calls)
+		at := func(run int64, stream connector.Stream, w connector.Window) sink.Attempt {
+			a := attempt(run, stream, w)
+			a.StartedAt = epoch.AddDate(0, 0, -int(run)) // each attempt a day before the last
+			return a
+		}
+		s.land(t, at(1, customers, whole), customer(1, "Ada"), customer(2, "Bo"))
+		wantCounts(t, ledger.Counts{Rows: 1, Updated: 1, Deleted: 1}, s.land(t, at(2, customers, whole), customer(1, "Ada L")))
+		wantCounts(t, ledger.Counts{Rows: 2, Updated: 1, Unchanged: 1}, s.land(t, at(3, customers, whole), customer(1, "Ada L"), customer(2, "Bo")))
+		s.land(t, at(1, calls, day(0)), call("a", epoch, 1), call("b", epoch, 1))
+		wantCounts(t, ledger.Counts{Rows: 2, Inserted: 1, Updated: 1, Deleted: 1}, s.land(t, at(2, calls, day(0)), call("a", epoch, 2), call("c", epoch, 1)))
+		s.wantRows(t, "calls", []string{"id", "seconds"}, "a 2", "c 1")
+		for _, e := range s.entries(t, source) {
+			if e.State != ledger.Held {
+				t.Errorf("%s is %s", e.Slice, e.State)
+			}
+		}
+	},
+
 	"an error that is not the store's business is no fault of it": func(t *testing.T, h Harness) {
 		s := open(t, h)
 		ctx, cancel := context.WithCancel(t.Context())
