@@ -68,7 +68,7 @@ The store ` + demoStore + ` is made anew each time; --sink keeps what is there.`
 			if !a.json() {
 				a.printf("a simulated account of every vendor is at %s; pulling all streams through plugin processes\n", server.url)
 			}
-			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), cfg.Sources, nil, tapes{}, "demo")
+			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), cfg.Sources, nil, tapes{}, "demo", override{})
 			err = a.reportPull(cmd.Context(), store, results, nil)
 			if err == nil && !a.json() {
 				a.printDemoCalendar(cmd.Context(), cfg, store)

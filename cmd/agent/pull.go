@@ -22,6 +22,7 @@ func (a *app) pullCommand() *cobra.Command {
 		streams   []string
 		tapes     tapes
 		replayDir string
+		over      override
 	)
 	cmd := &cobra.Command{
 		Use:   "pull [SOURCE...]",
@@ -49,6 +50,9 @@ or harder, the same command goes on where it stopped: what is landed is landed.`
 			if len(streams) > 0 && len(sources) != 1 {
 				return usagef("winch pull SOURCE --stream "+streams[0], "--stream needs exactly one source")
 			}
+			if over != (override{}) && len(streams) == 0 {
+				return usagef("winch pull SOURCE --stream STREAM", "--accept-vanished and --from-beginning need --stream: they are for streams that you looked at")
+			}
 			if cmp.Or(tapes.record, tapes.keepFailed) != "" && replayDir != "" || tapes.record != "" && tapes.keepFailed != "" {
 				return usagef("one of them", "--record, --replay and --keep-failed exclude each other")
 			}
@@ -63,20 +67,25 @@ or harder, the same command goes on where it stopped: what is landed is landed.`
 				return err
 			}
 			defer a.closing("store", store.Close)
-			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), sources, streams, tapes, "pull")
+			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), sources, streams, tapes, "pull", over)
 			return a.reportPull(cmd.Context(), store, results, a.keptTapes(tapes, results))
 		},
 	}
 	cmd.Flags().StringSliceVar(&streams, "stream", nil, "only these `STREAMS` of the source, separated by commas")
+	cmd.Flags().BoolVar(&over.fromBeginning, "from-beginning", false, "begin again where a cursor would go on; needs --stream")
+	cmd.Flags().BoolVar(&over.acceptVanished, "accept-vanished", false, "let rows vanish although they are more than the brake allows; needs --stream")
 	cmd.Flags().StringVar(&tapes.record, "record", "", "write what is said to and by the vendors into this `FOLDER`, redacted, a file a source")
 	cmd.Flags().StringVar(&replayDir, "replay", "", "pull again, without network or store, what was recorded in this `FOLDER`")
 	cmd.Flags().StringVar(&tapes.keepFailed, "keep-failed", "", "of runs that do not succeed, write what was said last into this `FOLDER`, redacted, a file a run")
 	return cmd
 }
 
+// An override is what a person allows that Winch does not do by itself.
+type override struct{ acceptVanished, fromBeginning bool }
+
 // pullSources pulls sources side by side, each on its own: one that fails leaves
 // the others alone (I6).
-func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin.Launcher, sources []*config.Source, streams []string, tapes tapes, trigger string) []pull.Result {
+func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin.Launcher, sources []*config.Source, streams []string, tapes tapes, trigger string, over override) []pull.Result {
 	display := a.newProgress()
 	defer display.end(a)
 	puller := &pull.Puller{Sink: store, Log: a.logFor("pull"), Observe: display.observe}
@@ -88,6 +97,7 @@ func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin
 			// What ended the run is in the result.
 			results[i], _ = puller.Run(ctx, pull.Job{
 				Source: src.Name, Connector: src.Connector, Trigger: trigger, AsOf: asOf,
+				AcceptVanished: over.acceptVanished, FromBeginning: over.fromBeginning,
 				Open: func(ctx context.Context) (*pull.Session, error) {
 					files, err := tapes.of(src.Name)
 					if err != nil {

@@ -77,12 +77,16 @@ func wants(src *config.Source, offered []connector.Stream) ([]ledger.Want, error
 	}
 	var all []ledger.Want
 	for _, s := range selected {
-		all = append(all, ledger.Want{
+		want := ledger.Want{
 			Source: src.Name, Stream: s.Stream, Since: s.Since,
 			Slice: s.Slice, Lookback: s.Lookback, Lag: s.Lag, Location: src.Location,
 			Quarantine:    limits(s.Tolerance),
 			LookbackEvery: s.LookbackEvery, Order: ledger.Order(s.Order),
-		})
+		}
+		if s.VanishBrake != nil {
+			want.Brake = &ledger.Brake{Share: *s.VanishBrake, Rows: ledger.DefaultBrake.Rows}
+		}
+		all = append(all, want)
 	}
 	return all, nil
 }

@@ -147,6 +147,7 @@ type stream struct {
 	enabled              bool
 	slice, lookback, lag *connector.Span
 	deepLookback         *connector.Span
+	vanishBrake          *float64
 	schedule             Schedule
 	tolerance            Tolerance
 	lookbackEvery        *connector.Span

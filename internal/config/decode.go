@@ -292,6 +292,7 @@ func (d *decoder) stream(p path, name string, loc *time.Location) stream {
 	s.lookback = d.span(p.key("lookback"), "want a span such as 7d, 1mo or 0", notNegative)
 	s.lookbackEvery = d.span(p.key("lookback_every"), wantEvery, notNegative)
 	s.lag = d.span(p.key("lag"), "want a span such as 1h, 1d or -1d", func(connector.Span) bool { return true })
+	s.vanishBrake = d.percent(p.key("vanish_brake"))
 	s.since = d.since(p.key("since"), loc)
 	s.tolerance = d.tolerance(p)
 	if text, ok := d.text(p.key("order")); ok {
@@ -303,6 +304,21 @@ func (d *decoder) stream(p path, name string, loc *time.Location) stream {
 const wantEvery = "want a span such as 6h, 1d or 0"
 
 func notNegative(s connector.Span) bool { return s.IsZero() || s.Positive() }
+
+// percent reads a share such as 30% as a part of one.
+func (d *decoder) percent(p path) *float64 {
+	text, ok := d.text(p)
+	if !ok {
+		return nil
+	}
+	number, isPercent := strings.CutSuffix(text, "%")
+	share, err := strconv.ParseFloat(number, 64)
+	if err != nil || !isPercent || share < 0 || share > 100 {
+		d.bad(p, text, "want a share from 0% to 100%", "")
+	}
+	share /= 100
+	return &share
+}
 
 func (d *decoder) span(p path, want string, good func(connector.Span) bool) *connector.Span {
 	text, ok := d.text(p)

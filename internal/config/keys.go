@@ -42,6 +42,9 @@ const spanPattern = `^-?([0-9]+(mo|w|d|h|m|s))+$|^0$`
 
 var orders = []string{string(OrderNewest), string(OrderOldest)}
 
+// percentPattern is what a share of one hundred looks like.
+const percentPattern = `^[0-9]+(\.[0-9]+)?%$`
+
 var levels = []string{"debug", "info", "warn", "error"}
 
 var fileKeys = []key{
@@ -97,6 +100,7 @@ var streamKeys = []key{
 	{name: "deep_lookback", about: "How far behind now a window is read again by the deep re-read.", pattern: spanPattern, example: "90d"},
 	{name: "lookback_every", about: "How long ago a window within the lookback must have been read to be read again, instead of the source's.", pattern: spanPattern, example: "1h"},
 	{name: "lag", about: "How long after its end a window is not yet worth reading.", pattern: spanPattern, example: "1h"},
+	{name: "vanish_brake", about: "The largest share of a snapshot's or window's rows that may vanish at once, such as 50%; 100% allows all. Beyond it nothing is changed and the slice fails. It holds from 20 vanished rows on.", pattern: percentPattern, standard: "30%", example: "50%"},
 	{name: "since", about: "The earliest moment to read of this stream, instead of the source's.", example: "2025-01-01"},
 	{name: "order", about: "Which slices of this stream a pull reads first, instead of the source's.", choices: orders},
 	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails, instead of the source's.", form: formTable, keys: quarantineKeys},

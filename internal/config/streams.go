@@ -24,6 +24,9 @@ type Selected struct {
 	LookbackEvery *connector.Span
 	// Order is which slices are read first.
 	Order Order
+	// VanishBrake is the largest share of the rows that may vanish at once; nil if
+	// the configuration does not say.
+	VanishBrake *float64
 }
 
 // A Scheduled is one of the schedules of a source, and what is read by it.
@@ -113,6 +116,7 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 		{"order", named.order != "", offered.Mode == connector.ModeWindow},
 		{"lag", named.lag != nil, offered.Mode == connector.ModeWindow},
 		{"deep_lookback", named.deepLookback != nil, offered.Mode == connector.ModeWindow},
+		{"vanish_brake", named.vanishBrake != nil, offered.Mode != connector.ModeCursor},
 		{"since", named.since != nil, offered.Mode != connector.ModeSnapshot},
 	} {
 		if setting.given && !setting.means {
@@ -125,7 +129,7 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 }
 
 func (s *Source) selected(offered connector.Stream, named stream) Selected {
-	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, OwnSchedule: !named.schedule.IsZero(), Tolerance: named.tolerance.or(s.Tolerance)}
+	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, OwnSchedule: !named.schedule.IsZero(), Tolerance: named.tolerance.or(s.Tolerance), VanishBrake: named.vanishBrake}
 	sel.LookbackEvery, sel.Order = cmp.Or(named.lookbackEvery, s.LookbackEvery), cmp.Or(named.order, s.Order)
 	if named.slice != nil {
 		sel.Slice = *named.slice

@@ -29,6 +29,9 @@ type Want struct {
 	// Quarantine limits what may be set aside of the stream; nil: DefaultLimits.
 	// Planning does not look at it.
 	Quarantine *Limits
+	// Brake limits how many rows may vanish at once; nil: DefaultBrake. Planning
+	// does not look at it.
+	Brake *Brake
 }
 
 // An Order says which slices of a stream are read first.

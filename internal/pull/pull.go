@@ -49,6 +49,11 @@ type Job struct {
 	// do; End is told the result before the source is let go. Both may be nil.
 	Begin func(context.Context) (bool, error)
 	End   func(context.Context, Result) error
+	// AcceptVanished lets all rows vanish that the vendor no longer reports.
+	AcceptVanished bool
+	// FromBeginning ignores committed cursors: what they lead on from is read
+	// again. Nothing that is held is lost by that.
+	FromBeginning bool
 }
 
 // A Puller runs jobs. Its fields are set before the first Run.
@@ -254,7 +259,13 @@ func (r *run) prepare(ctx context.Context, src connector.Source, state *streamSt
 		return nil, err
 	}
 	state.want.Partitions = partitions
-	return ledger.Plan(state.want, entries, r.job.AsOf), nil
+	due := ledger.Plan(state.want, entries, r.job.AsOf)
+	if r.job.FromBeginning {
+		for i := range due {
+			due[i].Cursor = nil
+		}
+	}
+	return due, nil
 }
 
 // Partitions returns the partitions of a stream; none for a source that has no

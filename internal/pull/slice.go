@@ -47,7 +47,7 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 	for attempt := 1; ; attempt++ {
 		a := sink.Attempt{
 			Run: r.id, Slice: slice, Stream: t.stream.want.Stream,
-			Resumed: len(cursor) > 0, StartedAt: time.Now(), Clock: &sink.Clock{},
+			Resumed: len(cursor) > 0, StartedAt: time.Now(), Clock: &sink.Clock{}, Brake: r.brake(t.stream.want),
 		}
 		t.stream.start(a.StartedAt)
 		done, err := r.tracedAttempt(ctx, t, a, cursor, attempt)
@@ -152,14 +152,14 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 		return done, out.err
 	}
 	if err != nil {
-		return done, err
+		return done, cursorRefused(a, out.records, err)
 	}
 	if err := out.judge(); err != nil {
 		return done, err
 	}
 	// I1: rows, ledger row and cursor are one transaction.
 	done.counts, err = writer.Commit(ctx, recorder.Total())
-	return done, err
+	return done, braked(a.Slice, err)
 }
 
 // emitter hands the records of one attempt to the sink.
@@ -273,6 +273,9 @@ func stopsRun(err error) bool {
 	var store *sink.Error
 	if errors.As(err, &store) {
 		return store.Fault != sink.FaultSchema
+	}
+	if isBadCursor(err) {
+		return false
 	}
 	switch connector.KindOf(err) {
 	case connector.KindConfig, connector.KindAuth:

@@ -68,6 +68,9 @@ type Attempt struct {
 	// Resumed says that the slice goes on from a committed cursor. What was
 	// written before is then unknown to this attempt, so nothing is deleted.
 	Resumed bool
+	// Brake limits how many rows may vanish by the attempt's Commit, which beyond
+	// it is refused with a *ledger.Vanished and changes nothing; nil: no limit.
+	Brake *ledger.Brake
 	// StartedAt is when the attempt began; it becomes the rows' _winch_seen_at.
 	StartedAt time.Time
 	// Clock is told how long the writer's stages take; nil if nobody asks. What

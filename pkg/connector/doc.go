@@ -30,7 +30,8 @@
 //	P6   The same request gives the same requests to the vendor: no clock, no
 //	     randomness that matters.
 //	P7   A cursor the connector cannot read is KindConfig with a hint, never a
-//	     silent fresh start.
+//	     silent fresh start, before the first record. The agent then fails the
+//	     slice, leaves the others alone, and names the command that starts over.
 //	P8   Primary keys are present and not null in every record; a record is one
 //	     JSON object.
 //	P9   Only what was asked for is pulled: a window is read whole, and nothing

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/sink"
 )
 
@@ -32,6 +33,7 @@ func (e serverError) Unwrap() error { return e.PgError }
 // nobody's fault and stays what it is.
 func fault(ctx context.Context, op string, err error) error {
 	var known *sink.Error
+	var vanished *ledger.Vanished
 	switch {
 	case err == nil:
 		return nil
@@ -39,6 +41,8 @@ func fault(ctx context.Context, op string, err error) error {
 		return fmt.Errorf("%s: %w", op, ctx.Err())
 	case errors.As(err, &known):
 		return err
+	case errors.As(err, &vanished):
+		return fmt.Errorf("%s: %w", op, err) // the vendor's fault, not the store's
 	}
 	var server *pgconn.PgError
 	if errors.As(err, &server) {

@@ -56,6 +56,9 @@ func (w *writer) merge(ctx context.Context, l landing) (ledger.Counts, error) {
 			if counts.Deleted, err = w.removeVanished(ctx, tx); err != nil {
 				return err
 			}
+			if err := w.attempt.Brake.Hold(w.table.mode, counts); err != nil {
+				return err
+			}
 			if err := w.replaceQuarantined(ctx, tx); err != nil {
 				return err
 			}

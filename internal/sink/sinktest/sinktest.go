@@ -78,6 +78,7 @@ func Run(t *testing.T, h Harness) {
 		{"supersede", supersedeCases},
 		{"runs", runCases},
 		{"history", historyCases},
+		{"brake", brakeCases},
 		{"lock", lockCases},
 		{"lease", leaseCases},
 		{"schedule", scheduleCases},

@@ -10,6 +10,7 @@ import (
 	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/sink"
 )
 
@@ -17,6 +18,7 @@ import (
 // cancelled context is nobody's fault and stays what it is.
 func fault(ctx context.Context, op string, err error) error {
 	var known *sink.Error
+	var vanished *ledger.Vanished
 	switch {
 	case err == nil:
 		return nil
@@ -24,6 +26,8 @@ func fault(ctx context.Context, op string, err error) error {
 		return fmt.Errorf("%s: %w", op, ctx.Err())
 	case errors.As(err, &known):
 		return err
+	case errors.As(err, &vanished):
+		return fmt.Errorf("%s: %w", op, err) // the vendor's fault, not the store's
 	}
 	class, hint := classify(err)
 	return &sink.Error{Fault: class, Op: op, Err: err, Hint: hint}

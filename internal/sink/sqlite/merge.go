@@ -253,8 +253,10 @@ func (w *writer) apply(ctx context.Context, state ledger.State) (ledger.Counts, 
 	if state != ledger.Held || w.attempt.Resumed || w.aside.Blind() || untold || w.sql.vanish == "" {
 		return counts, nil
 	}
-	counts.Deleted, err = rowsAffected(w.conn.ExecContext(ctx, w.sql.vanish, w.vanishArgs()...))
-	return counts, err
+	if counts.Deleted, err = rowsAffected(w.conn.ExecContext(ctx, w.sql.vanish, w.vanishArgs()...)); err != nil {
+		return counts, err
+	}
+	return counts, w.attempt.Brake.Hold(w.attempt.Stream.Mode, counts)
 }
 
 func (w *writer) vanishArgs() (args []any) {
