@@ -71,6 +71,9 @@ The store ` + demoStore + ` is made anew each time; --sink keeps what is there.`
 			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), cfg.Sources, nil, tapes{}, "demo", override{})
 			err = a.reportPull(cmd.Context(), store, results, nil)
 			if err == nil && !a.json() {
+				if err := a.showRun(cmd.Context(), store, results); err != nil {
+					return err
+				}
 				a.printDemoCalendar(cmd.Context(), cfg, store)
 				a.printNext(to)
 			}

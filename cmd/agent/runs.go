@@ -28,8 +28,10 @@ type runReport struct {
 	Failed    int64         `json:"failed"`
 	Counts    ledger.Counts `json:"counts"`
 	Usage     usageReport   `json:"usage"`
+	Stages    stageReport   `json:"stages"`
 	ErrorKind *string       `json:"error_kind"`
 	Error     *string       `json:"error"`
+	Hint      *string       `json:"hint"`
 	TraceID   *string       `json:"trace_id"`
 	Reads     []readReport  `json:"reads,omitempty"`
 }
@@ -53,8 +55,10 @@ type readReport struct {
 	Seconds   float64       `json:"seconds"`
 	Counts    ledger.Counts `json:"counts"`
 	Usage     usageReport   `json:"usage"`
+	Stages    stageReport   `json:"stages"`
 	ErrorKind *string       `json:"error_kind"`
 	Error     *string       `json:"error"`
+	Hint      *string       `json:"hint"`
 }
 
 func (a *app) runsCommand() *cobra.Command {
@@ -67,7 +71,7 @@ func (a *app) runsCommand() *cobra.Command {
 		Short: "show past runs, or one with its slices",
 		Example: `  winch runs                      the newest runs
   winch runs --source kaisa_se -n 5
-  winch runs 42                   one run: its slices, counts, requests, errors`,
+  winch runs 42                   one run: its slices, counts, requests, errors, and where the time went`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.loadSink()
@@ -149,35 +153,24 @@ func (a *app) printRun(r sink.Run, reads []sink.Read) error {
 	}
 	if r.Error != "" {
 		a.printf("  failed: %s\n", r.Error)
+		if r.Hint != "" {
+			a.printf("     try: %s\n", r.Hint)
+		}
 	}
 	if r.TraceID != "" {
 		a.printf("  trace %s\n", r.TraceID)
 	}
-	if len(reads) == 0 {
-		return nil
-	}
-	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "  slice\tstate\trows\tnew\tchanged\tsame\tgone\taside\trequests\ttook\terror")
-	for _, read := range reads {
-		slice := read.Slice.Stream
-		if read.Slice.Partition != "" {
-			slice += "[" + read.Slice.Partition + "]"
-		}
-		if !read.Slice.Window.IsZero() {
-			slice += " " + read.Slice.Window.String()
-		}
-		c := read.Counts
-		fmt.Fprintf(tw, "  %s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", slice, read.State, c.Rows, c.Inserted, c.Updated, c.Unchanged,
-			c.Deleted, c.Quarantined, read.Usage.Requests, read.EndedAt.Sub(read.StartedAt).Round(time.Millisecond), read.Error)
-	}
-	return tw.Flush()
+	a.printStages(r)
+	a.printTree(r, reads)
+	return nil
 }
 
 func newRunReport(r sink.Run) runReport {
 	report := runReport{
 		ID: r.ID, Source: r.Source, Connector: r.Connector, Trigger: r.Trigger, StartedAt: r.StartedAt.UTC(),
 		Slices: r.Slices, Failed: r.Failed, Counts: r.Counts, Usage: newUsageReport(r.Usage),
-		Error: orNil(r.Error), TraceID: orNil(r.TraceID),
+		Stages: newStageReport(r.Usage, r.Stages),
+		Error:  orNil(r.Error), Hint: orNil(r.Hint), TraceID: orNil(r.TraceID),
 	}
 	if r.Error != "" {
 		report.ErrorKind = orNil(r.ErrorKind.String())
@@ -192,7 +185,8 @@ func newRunReport(r sink.Run) runReport {
 func newReadReport(r sink.Read) readReport {
 	report := readReport{
 		Stream: r.Slice.Stream, Partition: r.Slice.Partition, State: r.State, StartedAt: r.StartedAt.UTC(),
-		Seconds: r.EndedAt.Sub(r.StartedAt).Seconds(), Counts: r.Counts, Usage: newUsageReport(r.Usage), Error: orNil(r.Error),
+		Seconds: r.EndedAt.Sub(r.StartedAt).Seconds(), Counts: r.Counts, Usage: newUsageReport(r.Usage), Stages: newStageReport(r.Usage, r.Stages),
+		Error: orNil(r.Error), Hint: orNil(r.Hint),
 	}
 	if r.Error != "" {
 		report.ErrorKind = orNil(r.ErrorKind.String())

@@ -17,7 +17,7 @@ func (s *store) started(t *testing.T, source string, n int) sink.Run {
 	t.Helper()
 	r := sink.Run{
 		Source: source, Connector: "shop", Trigger: "pull",
-		StartedAt: begun(int64(n)), TraceID: "4bf92f3577b34da6a3ce929d0e0e4736",
+		StartedAt: begun(int64(n)), TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", SpanID: "00f067aa0ba902b7",
 	}
 	id, err := s.StartRun(t.Context(), r)
 	if err != nil {
@@ -48,8 +48,10 @@ var runCases = map[string]func(*testing.T, Harness){
 		r.RunEnd = sink.RunEnd{
 			EndedAt: begun(9).Add(123456 * time.Microsecond), Outcome: sink.Incomplete, Slices: 3, Failed: 2,
 			Counts: ledger.Counts{Rows: 6, Inserted: 1, Updated: 2, Unchanged: 3, Deleted: 4},
-			Usage:  usage, ErrorKind: connector.KindRateLimited, Error: "calls: 429 Too Many Requests",
+			Usage:  usage, ErrorKind: connector.KindRateLimited, Error: "calls: 429 Too Many Requests", Hint: "wait",
+			Stages: sink.Stages{Decoding: time.Second, Copying: 2 * time.Second, Merging: 3 * time.Second, Committing: 4 * time.Microsecond},
 		}
+		r.Usage.Requesting, r.Usage.FetchingTokens = 5*time.Minute, 6*time.Millisecond
 		if err := s.FinishRun(t.Context(), r.ID, r.RunEnd); err != nil {
 			t.Fatal(err)
 		}

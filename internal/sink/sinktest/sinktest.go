@@ -77,6 +77,7 @@ func Run(t *testing.T, h Harness) {
 		{"quarantine", quarantineCases},
 		{"supersede", supersedeCases},
 		{"runs", runCases},
+		{"stages", stageCases},
 		{"history", historyCases},
 		{"brake", brakeCases},
 		{"lock", lockCases},

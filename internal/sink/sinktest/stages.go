@@ -1,0 +1,65 @@
+package sinktest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+var stageCases = map[string]func(*testing.T, Harness){
+	"a read tells where its time went": func(t *testing.T, h Harness) {
+		s := open(t, h)
+		s.prepare(t, calls)
+		run := s.started(t, source, 1)
+		a := attempt(run.ID, calls, day(0))
+		a.Clock = &sink.Clock{}
+		w, err := s.Begin(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close() //nolint:errcheck // Commit tells
+		for _, key := range []string{"a", "b", "c"} {
+			if err := w.Record([]byte(call(key, day(0).Since, 1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.Commit(t.Context(), connector.Usage{Requesting: time.Second, FetchingTokens: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		whole := a.Clock.Total()
+		if whole.Decoding <= 0 || whole.Copying <= 0 || whole.Merging <= 0 || whole.Committing <= 0 {
+			t.Errorf("a stage took no time: %+v", whole)
+		}
+		_, reads := s.run(t, run.ID)
+		if len(reads) != 1 {
+			t.Fatalf("reads %v", reads)
+		}
+		// The row is written before its transaction ends.
+		got := reads[0].Stages
+		if got.Decoding <= 0 || got.Copying <= 0 || got.Merging <= 0 || got.Merging > whole.Merging || got.Committing != 0 {
+			t.Errorf("recorded %+v of %+v", got, whole)
+		}
+		if u := reads[0].Usage; u.Requesting != time.Second || u.FetchingTokens != time.Minute {
+			t.Errorf("recorded %+v", u)
+		}
+	},
+
+	"a failed read has the stages and the hint": func(t *testing.T, h Harness) {
+		s := open(t, h)
+		run := s.started(t, source, 1)
+		a := attempt(run.ID, calls, day(0))
+		a.Clock = &sink.Clock{}
+		a.Clock.Add(sink.Stages{Decoding: time.Second, Committing: time.Minute})
+		cause := &connector.Error{Kind: connector.KindAuth, Err: unavailable.Err, Hint: "check the credentials"}
+		if err := s.Fail(t.Context(), a, connector.Usage{Requesting: time.Hour}, cause); err != nil {
+			t.Fatal(err)
+		}
+		_, reads := s.run(t, run.ID)
+		want := sink.Stages{Decoding: time.Second, Committing: time.Minute}
+		if len(reads) != 1 || reads[0].Stages != want || reads[0].Usage.Requesting != time.Hour || reads[0].Hint != "check the credentials" {
+			t.Errorf("recorded %+v", reads)
+		}
+	},
+}
