@@ -1,19 +1,17 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/winchdata/winch/pkg/connector"
+	"github.com/winchdata/winch/pkg/connector/manual"
 )
 
 // connectorReport is a connector as JSON. Scripts rely on it.
@@ -117,13 +115,20 @@ func (a *app) listConnectors() error {
 
 func (a *app) printConnector(def connector.Definition) error {
 	a.printf("%s: %s\n%s\n\nsettings (under config:)\n", def.Name, def.Title, def.DocsURL)
-	settings, err := settingsOf(def.ConfigSchema)
+	settings, err := manual.Settings(def.ConfigSchema)
 	if err != nil {
-		return fmt.Errorf("connector %s: configuration schema: %w", def.Name, err)
+		return fmt.Errorf("connector %s: %w", def.Name, err)
 	}
 	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, s := range settings {
-		fmt.Fprintf(tw, "  %s\t%s\t%s\n", s.name, s.kind, s.about)
+		about := s.Description
+		switch {
+		case s.Required:
+			about = "required; " + about
+		case s.Default != "":
+			about += " Default: " + s.Default
+		}
+		fmt.Fprintf(tw, "  %s\t%s\t%s\n", s.Name, s.Kind, about)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -152,61 +157,4 @@ func (a *app) printConnector(def connector.Definition) error {
 		}
 	}
 	return nil
-}
-
-// setting is a property of a configuration schema, for people.
-type setting struct{ name, kind, about string }
-
-// settingsOf lists the properties of a JSON Schema, the required ones first.
-func settingsOf(schema json.RawMessage) ([]setting, error) {
-	var s struct {
-		Required   []string `json:"required"`
-		Properties map[string]struct {
-			Type        any             `json:"type"`
-			Title       string          `json:"title"`
-			Description string          `json:"description"`
-			Default     json.RawMessage `json:"default"`
-			Enum        []any           `json:"enum"`
-			WriteOnly   bool            `json:"writeOnly"`
-		} `json:"properties"`
-	}
-	if err := json.Unmarshal(schema, &s); err != nil {
-		return nil, err
-	}
-	required := func(name string) bool { return slices.Contains(s.Required, name) }
-	var all []setting
-	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
-		p := s.Properties[name]
-		kind := fmt.Sprint(p.Type)
-		switch {
-		case p.WriteOnly:
-			kind = "secret"
-		case len(p.Enum) > 0:
-			kind = "one of"
-			for _, value := range p.Enum {
-				kind += fmt.Sprintf(" %v", value)
-			}
-		case p.Type == nil:
-			kind = "any"
-		}
-		about := cmp.Or(p.Description, p.Title)
-		switch {
-		case required(name):
-			about = "required; " + about
-		case len(p.Default) > 0:
-			about += " Default: " + string(p.Default)
-		}
-		all = append(all, setting{name, kind, about})
-	}
-	slices.SortStableFunc(all, func(x, y setting) int {
-		switch {
-		case required(x.name) == required(y.name):
-			return 0
-		case required(x.name):
-			return -1
-		default:
-			return 1
-		}
-	})
-	return all, nil
 }

@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"pkg/connector/auth":             {"pkg/connector", "pkg/connector/cassette", "pkg/connector/internal/manners", "internal/jsonscan", "internal/tracing"},
 	"pkg/connector/rest":             {"pkg/connector", "pkg/connector/auth", "pkg/connector/cassette", "pkg/connector/internal/manners", "internal/jsonscan", "internal/tracing"},
 	"pkg/connector/serve":            {"pkg/connector", "internal/spans", "internal/wire/..."},
+	"pkg/connector/manual":           {"pkg/connector"},
 	"pkg/connector/connectortest":    {"pkg/connector", "pkg/connector/cassette", "pkg/connector/rest", "internal/plugin", "internal/wire/..."},
 	"connectors/...":                 {"pkg/connector", "pkg/connector/auth", "pkg/connector/cassette", "pkg/connector/rest"},
 	"connectors/generic":             {"pkg/connector", "pkg/connector/auth", "pkg/connector/rest", "configs"},
