@@ -53,6 +53,7 @@ func TestCommands(t *testing.T) {
 			"json":     cmdJSON,
 			"code":     cmdCode,
 			"edit":     cmdEdit,
+			"waitrun":  cmdWaitRun,
 		},
 	})
 }
@@ -276,4 +277,15 @@ func cmdCode(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(got) != args[0] {
 		ts.Fatalf("winch %s: exit code %d, want %s", strings.Join(args[1:], " "), got, args[0])
 	}
+}
+
+// waitrun SOURCE: returns when a run of the source goes on.
+func cmdWaitRun(ts *testscript.TestScript, _ bool, args []string) {
+	for range 1000 {
+		ts.Check(ts.Exec("winch", "runs", "--source", args[0], "-n", "1", "--output", "json"))
+		if strings.Contains(ts.ReadFile("stdout"), `"outcome": null`) {
+			return
+		}
+	}
+	ts.Fatalf("waitrun: no run of %s began", args[0])
 }

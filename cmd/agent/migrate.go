@@ -2,6 +2,9 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/winchdata/winch/internal/scheduler/riverqueue"
+	"github.com/winchdata/winch/internal/sink/postgres"
 )
 
 func (a *app) migrateCommand() *cobra.Command {
@@ -22,6 +25,11 @@ the right to create tables apart from the right to write rows.`,
 				return err
 			}
 			defer a.closing("store", store.Close)
+			if shared, ok := store.(*postgres.Sink); ok {
+				if err := riverqueue.Migrate(cmd.Context(), shared); err != nil {
+					return err
+				}
+			}
 			if a.json() {
 				return a.printJSON(struct {
 					Sink    string  `json:"sink"`

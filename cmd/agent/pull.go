@@ -12,6 +12,7 @@ import (
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/plugin"
 	"github.com/winchdata/winch/internal/pull"
+	"github.com/winchdata/winch/internal/scheduler"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/cassette"
@@ -23,6 +24,7 @@ func (a *app) pullCommand() *cobra.Command {
 		tapes     tapes
 		replayDir string
 		over      override
+		queue     bool
 	)
 	cmd := &cobra.Command{
 		Use:   "pull [SOURCE...]",
@@ -33,6 +35,7 @@ or harder, the same command goes on where it stopped: what is landed is landed.`
 		Example: `  winch pull                            all sources
   winch pull kaisa_se --stream cdrs_in,customers
   winch pull kaisa_se --keep-failed why  what the vendor said last, if it fails
+  winch pull kaisa_se --queue           let an agent that serves do it
   winch pull --output json | jq '.sources[].streams[] | select(.error)'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,11 +65,21 @@ or harder, the same command goes on where it stopped: what is landed is landed.`
 			if err := tapes.prepare(sources); err != nil {
 				return err
 			}
+			if queue && (cmp.Or(tapes.record, tapes.keepFailed) != "" || over != (override{})) {
+				return usagef("without --queue", "--queue excludes --record, --keep-failed, --from-beginning and --accept-vanished")
+			}
 			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
 			if err != nil {
 				return err
 			}
 			defer a.closing("store", store.Close)
+			if queue {
+				var jobs []scheduler.Job
+				for _, src := range sources {
+					jobs = append(jobs, scheduler.Job{Source: src.Name, Trigger: scheduler.TriggerPull, Streams: streams})
+				}
+				return a.enqueue(cmd.Context(), store, jobs)
+			}
 			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), sources, streams, tapes, "pull", over)
 			return a.reportPull(cmd.Context(), store, results, a.keptTapes(tapes, results))
 		},
@@ -75,6 +88,7 @@ or harder, the same command goes on where it stopped: what is landed is landed.`
 	cmd.Flags().BoolVar(&over.fromBeginning, "from-beginning", false, "begin again where a cursor would go on; needs --stream")
 	cmd.Flags().BoolVar(&over.acceptVanished, "accept-vanished", false, "let rows vanish although they are more than the brake allows; needs --stream")
 	cmd.Flags().StringVar(&tapes.record, "record", "", "write what is said to and by the vendors into this `FOLDER`, redacted, a file a source")
+	cmd.Flags().BoolVar(&queue, "queue", false, "leave it to the agents that serve, on whatever machine, and return at once")
 	cmd.Flags().StringVar(&replayDir, "replay", "", "pull again, without network or store, what was recorded in this `FOLDER`")
 	cmd.Flags().StringVar(&tapes.keepFailed, "keep-failed", "", "of runs that do not succeed, write what was said last into this `FOLDER`, redacted, a file a run")
 	return cmd
@@ -91,12 +105,22 @@ func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin
 	puller := &pull.Puller{Sink: store, Log: a.logFor("pull"), Observe: display.observe}
 	asOf := time.Now()
 	results := make([]pull.Result, len(sources))
+	budgets := map[string]*sync.Mutex{}
 	var wg sync.WaitGroup
 	for i, src := range sources {
+		budget := src.SharedBudget(ctx)
+		turn := budgets[budget]
+		if turn == nil || budget == "" {
+			turn = &sync.Mutex{}
+			budgets[budget] = turn
+		}
 		wg.Go(func() {
+			// Those that share a budget one after the other; a cancelled ctx ends each.
+			turn.Lock()
+			defer turn.Unlock()
 			// What ended the run is in the result.
 			results[i], _ = puller.Run(ctx, pull.Job{
-				Source: src.Name, Connector: src.Connector, Trigger: trigger, AsOf: asOf,
+				Source: src.Name, Budget: budget, Connector: src.Connector, Trigger: trigger, AsOf: asOf,
 				AcceptVanished: over.acceptVanished, FromBeginning: over.fromBeginning,
 				Open: func(ctx context.Context) (*pull.Session, error) {
 					files, err := tapes.of(src.Name)

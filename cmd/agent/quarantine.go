@@ -204,7 +204,7 @@ func (a *app) retryQuarantined(ctx context.Context, f sink.QuarantineFilter) err
 			continue
 		}
 		res, done, err := puller.Retry(ctx, pull.Job{
-			Source: src.Name, Connector: src.Connector, Trigger: "retry", AsOf: time.Now(),
+			Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, Trigger: "retry", AsOf: time.Now(),
 			Open:   func(ctx context.Context) (*pull.Session, error) { return a.openSource(ctx, launcher, src) },
 			Select: func(offered []connector.Stream) ([]ledger.Want, error) { return wants(src, offered) },
 		}, f.Stream)

@@ -71,7 +71,8 @@ func (a *app) runsCommand() *cobra.Command {
 		Short: "show past runs, or one with its slices",
 		Example: `  winch runs                      the newest runs
   winch runs --source kaisa_se -n 5
-  winch runs 42                   one run: its slices, counts, requests, errors, and where the time went`,
+  winch runs 42                   one run: its slices, counts, requests, errors, and where the time went
+  winch runs cancel 42            end one that goes on, wherever it is`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.loadSink()
@@ -106,6 +107,7 @@ func (a *app) runsCommand() *cobra.Command {
 	}
 	cmd.Flags().IntVarP(&limit, "limit", "n", 20, "show at most `N` runs")
 	cmd.Flags().StringVar(&source, "source", "", "only runs of this `SOURCE`")
+	cmd.AddCommand(a.runsCancelCommand())
 	return cmd
 }
 

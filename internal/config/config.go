@@ -127,6 +127,7 @@ type Source struct {
 	LookbackEvery *connector.Span
 	Order         Order
 
+	budget   string // as configured; see SharedBudget
 	settings hidden[settings]
 	streams  []stream
 	named    bool // streams were named, so the connector's default does not count

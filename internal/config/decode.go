@@ -178,6 +178,7 @@ func (d *decoder) source(name string) *Source {
 	if text, ok := d.text(p.key("catch_up")); ok {
 		s.CatchUp = CatchUp(text)
 	}
+	s.budget, _ = d.text(p.key("budget"))
 	if since := d.since(p.key("since"), s.Location); since != nil {
 		s.Since = *since
 	}

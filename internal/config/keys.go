@@ -85,6 +85,7 @@ var sourceKeys = []key{
 	{name: "jitter", about: "The scheduled pulls are put off by a time up to this, which is always the same for the source.", pattern: spanPattern, standard: "0", example: "10m"},
 	{name: "overlap", about: "What happens to a tick while the pull before is still running.", choices: []string{string(OverlapSkip), string(OverlapQueue)}, standard: string(OverlapSkip)},
 	{name: "catch_up", about: "What happens to ticks that were missed while no agent was running.", choices: []string{string(CatchUpOnce), string(CatchUpAll), string(CatchUpNone)}, standard: string(CatchUpOnce)},
+	{name: "budget", about: "The vendor's allowance that the source uses up: sources that name the same one are pulled one after the other. The default is one for each account, by connector and client_id or username.", pattern: "^[A-Za-z0-9][A-Za-z0-9_. -]{0,62}$", example: "agency account"},
 	{name: "since", about: "The earliest moment to read: a date, or a time as RFC 3339.", example: "2025-01-01"},
 	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails.", form: formTable, keys: quarantineKeys},
 	{name: "lookback_every", about: "How long ago a window within the lookback must have been read to be read again: half a slice, at most 6h, unless given; 0 reads it on every pull.", pattern: spanPattern, example: "6h"},

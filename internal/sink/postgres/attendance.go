@@ -135,7 +135,8 @@ func (s *Sink) keepAttending(ctx context.Context, a *attendance, conn *pgx.Conn)
 		}
 		asked := time.Now()
 		if conn != nil {
-			if err := s.beat(ctx, a.id, conn); err != nil {
+			// To leave does not break it off, which would break the session.
+			if err := s.beat(context.WithoutCancel(ctx), a.id, conn); err != nil {
 				closeConn(ctx, conn)
 				conn = nil
 			} else {
@@ -150,14 +151,13 @@ func (s *Sink) keepAttending(ctx context.Context, a *attendance, conn *pgx.Conn)
 			conn = nil
 		}
 	}
-	if conn == nil {
-		return // the row expires
-	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	_, _ = conn.Exec(end, "DELETE FROM winch.agents WHERE id = $1", a.id) // or it expires
-	_, _ = conn.Exec(end, "SELECT pg_advisory_unlock_all()")              // or it ends with the session
-	closeConn(end, conn)
+	_, _ = s.pool.Exec(end, "DELETE FROM winch.agents WHERE id = $1", a.id) // or it expires
+	if conn != nil {
+		_, _ = conn.Exec(end, "SELECT pg_advisory_unlock_all()") // or it ends with the session
+		closeConn(end, conn)
+	}
 }
 
 // listen waits for a notification, for at most d. It reports whether the session
