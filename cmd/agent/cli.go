@@ -109,6 +109,8 @@ state safe.`,
 		a.quarantineCommand(),
 		a.coverageCommand(),
 		a.restatementCommand(),
+		a.scheduleCommand(),
+		a.serveCommand(),
 		a.sandboxCommand(),
 		a.copyCommand(),
 		a.migrateCommand(),
@@ -180,6 +182,13 @@ func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.stdout)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printJSONLine prints one of the objects of a command that goes on.
+func (a *app) printJSONLine(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
 

@@ -17,7 +17,17 @@ func (a *app) loadConfig() (*config.Config, error) { return a.load(false) }
 func (a *app) loadSink() (*config.Config, error) { return a.load(true) }
 
 func (a *app) load(optional bool) (*config.Config, error) {
-	cfg, err := config.Load(config.Options{
+	cfg, err := a.readConfig(optional)
+	if err != nil {
+		return nil, err
+	}
+	a.setLog(cfg.Log)
+	return cfg, a.observe(cfg)
+}
+
+// readConfig reads the configuration and changes nothing.
+func (a *app) readConfig(optional bool) (*config.Config, error) {
+	return config.Load(config.Options{
 		Path:       a.configPath,
 		Optional:   optional,
 		Flags:      a.logFlags,
@@ -25,11 +35,6 @@ func (a *app) load(optional bool) (*config.Config, error) {
 		Connectors: bundledSchema,
 		Names:      bundledNames(),
 	})
-	if err != nil {
-		return nil, err
-	}
-	a.setLog(cfg.Log)
-	return cfg, a.observe(cfg)
 }
 
 // launcher starts the connectors that the configuration knows.

@@ -190,7 +190,7 @@ sources:
 		t.Error(diff)
 	}
 	selected, err := c.Sources[0].Select([]connector.Stream{windowStream("orders"), windowStream("calls"), windowStream("off")})
-	if err != nil || !selected[0].OwnSchedule || selected[1].OwnSchedule || selected[0].Stream.DeepLookback.Days != 90 {
+	if err != nil || len(selected) != 2 || selected[0].Stream.DeepLookback.Days != 90 {
 		t.Errorf("selected %+v, %v", selected, err)
 	}
 	if want := (Serve{":9000", time.Minute, 2 * time.Minute}); c.Serve != want {
@@ -198,5 +198,35 @@ sources:
 	}
 	if c := loadString(t, testOptions(t), ""); c.Serve != (Serve{DefaultListen, 30 * time.Second, 15 * time.Minute}) {
 		t.Errorf("by default: %+v", c.Serve)
+	}
+}
+
+func TestNoteSaysWhatTheClockDoes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ schedule, after, want string }{
+		{"30 2 * * *", "2026-03-28T12:00:00Z", "the clock jumps from 02:00 to 03:00: due at the jump"},
+		{"0 3 * * *", "2026-03-28T12:00:00Z", ""},
+		{"30 2 * * *", "2026-03-29T12:00:00Z", ""},
+		{"30 2 * * *", "2026-10-24T12:00:00Z", "the clock shows this time twice: the first"},
+		{"30 * * * *", "2026-10-25T00:00:00Z", "the clock shows this time twice: the first"},
+		{"30 * * * *", "2026-10-25T00:45:00Z", "the clock shows this time twice: the second"},
+		{"30 * * * *", "2026-10-25T01:45:00Z", ""},
+		{"0 2 * * *", "2026-10-24T12:00:00Z", "the clock shows this time twice: the first"},
+		{"0 3 * * *", "2026-10-24T12:00:00Z", ""},
+	} {
+		s, err := parseSchedule(c.schedule, zone(t, "Europe/Stockholm"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := time.Parse(time.RFC3339, c.after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next := s.Next(after); s.Note(next) != c.want {
+			t.Errorf("%s: %s: %q, want %q", c.schedule, next, s.Note(next), c.want)
+		}
+	}
+	if note := (Schedule{text: "x", calendar: every(time.Hour)}).Note(time.Unix(0, 0)); note != "" {
+		t.Error(note)
 	}
 }

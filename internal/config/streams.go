@@ -14,9 +14,6 @@ type Selected struct {
 	Slice, Lookback, Lag connector.Span
 	// Since is the earliest moment wanted; zero if the configuration has none.
 	Since time.Time
-	// OwnSchedule says that the stream goes by a schedule of its own and not by
-	// that of its source.
-	OwnSchedule bool
 	// Tolerance is the stream's own, completed by the source's.
 	Tolerance Tolerance
 	// LookbackEvery is how long ago a window within the lookback must have been
@@ -41,11 +38,14 @@ type Scheduled struct {
 	Deep bool
 }
 
+// OwnSchedule is the key of the schedule that is for the streams without their own.
+const OwnSchedule = "schedule"
+
 // Schedules returns the schedules of the source, its own first.
 func (s *Source) Schedules() []Scheduled {
 	var all []Scheduled
 	if !s.Schedule.IsZero() {
-		all = append(all, Scheduled{Key: "schedule", Schedule: s.Schedule})
+		all = append(all, Scheduled{Key: OwnSchedule, Schedule: s.Schedule})
 	}
 	if !s.DeepSchedule.IsZero() {
 		all = append(all, Scheduled{Key: "deep_schedule", Schedule: s.DeepSchedule, Deep: true})
@@ -129,7 +129,7 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 }
 
 func (s *Source) selected(offered connector.Stream, named stream) Selected {
-	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, OwnSchedule: !named.schedule.IsZero(), Tolerance: named.tolerance.or(s.Tolerance), VanishBrake: named.vanishBrake}
+	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, Tolerance: named.tolerance.or(s.Tolerance), VanishBrake: named.vanishBrake}
 	sel.LookbackEvery, sel.Order = cmp.Or(named.lookbackEvery, s.LookbackEvery), cmp.Or(named.order, s.Order)
 	if named.slice != nil {
 		sel.Slice = *named.slice

@@ -69,8 +69,8 @@ sources:
 	loc := c.Sources[0].Location
 	widgets := offered()[3]
 	want := []Selected{
-		{widgets, connector.Span{Months: 1}, connector.Span{}, connector.Days(-1), time.Date(2025, 6, 1, 0, 0, 0, 0, loc), false, Tolerance{}, &connector.Span{Clock: 12 * time.Hour}, OrderOldest, new(0.5)},
-		{windowStream("calls"), connector.Days(1), connector.Days(3), connector.Span{Clock: time.Hour}, time.Date(2025, 1, 1, 0, 0, 0, 0, loc), false, Tolerance{}, nil, OrderNewest, nil},
+		{widgets, connector.Span{Months: 1}, connector.Span{}, connector.Days(-1), time.Date(2025, 6, 1, 0, 0, 0, 0, loc), Tolerance{}, &connector.Span{Clock: 12 * time.Hour}, OrderOldest, new(0.5)},
+		{windowStream("calls"), connector.Days(1), connector.Days(3), connector.Span{Clock: time.Hour}, time.Date(2025, 1, 1, 0, 0, 0, 0, loc), Tolerance{}, nil, OrderNewest, nil},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -51,6 +51,7 @@ type Scheduler struct {
 
 	mu    sync.Mutex
 	stats Stats
+	tried time.Time
 }
 
 // Stats is what a scheduler has done and is about to do.
@@ -84,6 +85,13 @@ func (s *Scheduler) Stats() Stats {
 	stats := s.stats
 	stats.Heard = s.clock.looked()
 	return stats
+}
+
+// Tried is when the loop last began to come round, whether or not the store let it.
+func (s *Scheduler) Tried() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tried
 }
 
 // Now returns the store's time, as far as this agent knows it.
@@ -138,6 +146,7 @@ func (s *Scheduler) Run(ctx context.Context, schedules []Schedule) error {
 			}
 		case <-wake.C:
 		}
+		s.try()
 		err := s.turn(ctx, entries)
 		if err == nil && time.Since(reconciled) >= s.reconcileEvery {
 			if err = s.reconcile(ctx, entries); err == nil {
@@ -161,6 +170,12 @@ func (s *Scheduler) Run(ctx context.Context, schedules []Schedule) error {
 		}
 		wake.Reset(s.sleep(entries))
 	}
+}
+
+func (s *Scheduler) try() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tried = time.Now()
 }
 
 // sleep is how long nothing is to be done.
@@ -213,6 +228,7 @@ func (s *Scheduler) register(ctx context.Context, schedules []Schedule) ([]*entr
 // out of reach.
 func (s *Scheduler) insist(ctx context.Context, what string, do func() error) error {
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		s.try()
 		err := do()
 		var store *sink.Error
 		if err == nil || ctx.Err() != nil || !errors.As(err, &store) || !store.Retryable() {

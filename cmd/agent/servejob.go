@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/winchdata/winch/internal/config"
+	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/pull"
+	"github.com/winchdata/winch/internal/scheduler"
+	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/pkg/connector"
+)
+
+// pull does a job by the configuration that is in force now. It returns an error if
+// the job has to be done again.
+func (s *server) pull(ctx context.Context, t scheduler.Task) error {
+	cfg := s.config.Load()
+	src, err := cfg.Source(t.Source)
+	if err != nil {
+		s.tell("job dropped", err, "%s", t.Source)
+		return nil
+	}
+	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter}
+	launcher := s.app.launcher(cfg)
+	asOf := s.scheduler.Now()
+	res, err := puller.Run(ctx, pull.Job{
+		Source: src.Name, Connector: src.Connector, Trigger: string(t.Trigger), AsOf: asOf, Drain: s.drain,
+		Open: func(ctx context.Context) (*pull.Session, error) { return s.app.openSource(ctx, launcher, src) },
+		Select: func(offered []connector.Stream) ([]ledger.Want, error) {
+			return wantsOf(src, offered, t.Job, asOf)
+		},
+		Begin: t.Open,
+		End: func(ctx context.Context, res pull.Result) error {
+			if interrupted(res) {
+				return nil
+			}
+			return t.Done(ctx, res.Run)
+		},
+	})
+	var busy *sink.Busy
+	if errors.As(err, &busy) {
+		return err
+	}
+	if res.Run != 0 || err != nil {
+		s.tellRun(res)
+	}
+	switch {
+	case interrupted(res):
+		return scheduler.ErrInterrupted
+	case err != nil && (res.Run == 0 || lostSource(err)):
+		return err
+	}
+	return nil
+}
+
+// interrupted reports whether the shutdown, and not a person, ended the run.
+func interrupted(res pull.Result) bool {
+	return res.Status == sink.Interrupted && !errors.Is(res.Err, sink.ErrCancelled)
+}
+
+// lostSource reports whether another agent may have taken the source over.
+func lostSource(err error) bool {
+	var store *sink.Error
+	return errors.As(err, &store) && store.Fault == sink.FaultFenced
+}
+
+// wantsOf says which streams a job reads. The source's own schedule leaves out the
+// streams that have their own; the deep one reads those that have a deep lookback,
+// and all of it that was not read since its tick.
+func wantsOf(src *config.Source, offered []connector.Stream, job scheduler.Job, asOf time.Time) ([]ledger.Want, error) {
+	all, err := wants(src, offered)
+	if err != nil {
+		return nil, err
+	}
+	own := map[string]bool{}
+	for _, one := range src.Schedules() {
+		for _, name := range one.Streams {
+			own[name] = true
+		}
+	}
+	var chosen []ledger.Want
+	for _, w := range all {
+		switch {
+		case job.Deep:
+			if w.Stream.Mode != connector.ModeWindow || !w.Stream.DeepLookback.Positive() {
+				continue
+			}
+			w.Stream.DeepEvery = connector.Span{Clock: max(asOf.Sub(job.Tick), 1)}
+		case !src.DeepSchedule.IsZero():
+			w.Stream.DeepEvery = connector.Span{}
+		}
+		if job.Schedule == config.OwnSchedule && own[w.Stream.Name] {
+			continue
+		}
+		chosen = append(chosen, w)
+	}
+	if job.Deep && len(chosen) == 0 {
+		return nil, &connector.Error{
+			Kind: connector.KindConfig, Op: "deep_schedule of " + src.Name,
+			Err: errors.New("no stream has a deep lookback"), Hint: "give one by streams.NAME.deep_lookback, or remove deep_schedule",
+		}
+	}
+	return only(chosen, src.Name, job.Streams)
+}
