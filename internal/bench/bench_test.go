@@ -22,7 +22,7 @@ import (
 const roleEnv = "WINCH_BENCH_ROLE"
 
 func TestMain(m *testing.M) {
-	serve.Bundled(os.Args[1:], definition())
+	serve.Bundled(os.Args[1:], definition(), slowDefinition())
 	var err error
 	switch os.Getenv(roleEnv) {
 	case "pages":
