@@ -365,7 +365,7 @@ func (i *importing) Close() error {
 	if i.feed != nil {
 		_ = i.feed.CloseWithError(errors.New("the import was given up"))
 		i.feed = nil
-		_ = <-i.copied // it was given up
+		<-i.copied //nolint:errcheck // it was given up
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(i.ctx), endTimeout)
 	defer cancel()
