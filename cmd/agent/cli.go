@@ -113,6 +113,7 @@ state safe.`,
 		a.serveCommand(),
 		a.sandboxCommand(),
 		a.copyCommand(),
+		a.pruneCommand(),
 		a.migrateCommand(),
 		a.versionCommand(),
 	)

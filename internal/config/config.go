@@ -20,8 +20,10 @@ type Config struct {
 	Path string
 	Sink Sink
 	// Sources are in the order of the file, the disabled among them.
-	Sources   []*Source
-	Serve     Serve
+	Sources []*Source
+	Serve   Serve
+	// History is how long what only tells of the past is kept; zero: for ever.
+	History   connector.Span
 	Telemetry Telemetry
 	Plugins   Plugins
 	Log       Log
@@ -33,6 +35,10 @@ type Sink struct{ url hidden[template] }
 // DefaultListen is where health and the web page are served unless the
 // configuration says otherwise: nobody but this machine can reach it.
 const DefaultListen = "127.0.0.1:8420"
+
+// defaultHistory is how long history is kept unless the configuration says: long
+// enough to compare a month with that of the year before.
+var defaultHistory = connector.Days(400)
 
 // Serve says how winch serve runs.
 type Serve struct {

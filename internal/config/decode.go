@@ -38,6 +38,7 @@ func (d *decoder) config(file string) *Config {
 	c := &Config{Path: file, Log: Log{Level: slog.LevelWarn, Format: "text"}, Telemetry: Telemetry{OTLPEndpoint: d.endpoint(), Sample: d.sample()}}
 	c.Sink = d.sink()
 	c.Serve = d.serve()
+	c.History = d.history()
 	sources, _ := d.values["sources"].(map[string]any)
 	for _, name := range d.origins.inOrder(path{"sources"}, sources) {
 		if isTable(sources[name]) {
@@ -94,6 +95,13 @@ func (d *decoder) endpoint() string {
 		d.bad(p, text, "want a URL such as http://localhost:4318", "")
 	}
 	return text
+}
+
+func (d *decoder) history() connector.Span {
+	if span := d.span(path{"retention", "history"}, "want a span such as 90d or 13mo, or 0 to keep everything", notNegative); span != nil {
+		return *span
+	}
+	return defaultHistory
 }
 
 func (d *decoder) sample() *float64 {

@@ -60,6 +60,9 @@ var fileKeys = []key{
 		{name: "grace", about: "How long a shutdown waits for slices that are being read, before it cancels them.", pattern: spanPattern, standard: "30s", example: "30s"},
 		{name: "stuck_after", about: "After how long without a byte or a record a slice is given up; waits that the vendor asked for do not count.", pattern: spanPattern, standard: "15m", example: "15m"},
 	}},
+	{name: "retention", about: "How long what only tells of the past is kept. Rows and ledger stay.", form: formTable, keys: []key{
+		{name: "history", about: "How long ended runs with their reads, decided ticks and settled records of the quarantine are kept; 0 is for ever.", pattern: spanPattern, standard: defaultHistory.String(), example: "90d"},
+	}},
 	{name: "telemetry", about: "What Winch tells about itself.", form: formTable, keys: []key{
 		{name: "otlp_endpoint", about: "The URL that traces and metrics are sent to by OTLP over HTTP; none: they are not sent.", example: "http://localhost:4318", pattern: "^https?://"},
 		{name: "sample", about: "The share of runs whose traces are recorded, from 0 to 1.", standard: "1", example: "0.1", pattern: `^(0(\.[0-9]+)?|1(\.0+)?)$`},

@@ -53,6 +53,7 @@ type Sink interface {
 	RunByID(ctx context.Context, id int64) (Run, []Read, error)
 
 	Archive
+	Pruner
 
 	// Location says where the data lies, for people: never with a password.
 	Location() string

@@ -84,6 +84,7 @@ func Run(t *testing.T, h Harness) {
 		{"lease", leaseCases},
 		{"schedule", scheduleCases},
 		{"archive", archiveCases},
+		{"prune", pruneCases},
 		{"death", deathCases},
 		{"model", modelCases},
 	} {
