@@ -70,12 +70,16 @@ func (w *workplace) holdRequests(path string) (wait func()) {
 // release lets them go on.
 func (w *workplace) release() { w.gate.once.Do(func() { close(w.gate.open) }) }
 
-func newWorkplace(t *testing.T, o sandbox.Options) *workplace {
+func newWorkplace(t *testing.T, o sandbox.Options, wrap ...func(http.Handler) http.Handler) *workplace {
 	t.Helper()
 	w := &workplace{T: t, dir: t.TempDir(), receiver: otlptest.New(t)}
 	sim := sandbox.New(o)
 	w.gate.open = make(chan struct{})
-	server := httptest.NewServer(w.gate.before(sim))
+	handler := w.gate.before(sim)
+	for _, f := range wrap {
+		handler = f(handler)
+	}
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	t.Cleanup(w.release)
 	w.sandbox = server.URL

@@ -148,6 +148,7 @@ func (s *source) request(st *stream, values scope, w connector.Window) (rest.Req
 	if req.Path, err = st.path.fill(values, escapeSegment); err != nil {
 		return req, at(req.Op, &connector.Error{Kind: connector.KindBadResponse, Err: err})
 	}
+	req.Template, _ = st.path.fill(values, func(string) (string, error) { return "{}", nil }) // for traces: no value fails
 	if req.Query, err = fillAll(st.params, values); err != nil {
 		return req, err
 	}
