@@ -90,6 +90,7 @@ var sourceKeys = []key{
 	{name: "catch_up", about: "What happens to ticks that were missed while no agent was running.", choices: []string{string(CatchUpOnce), string(CatchUpAll), string(CatchUpNone)}, standard: string(CatchUpOnce)},
 	{name: "budget", about: "The vendor's allowance that the source uses up: sources that name the same one are pulled one after the other. The default is one for each account, by connector and client_id or username.", pattern: "^[A-Za-z0-9][A-Za-z0-9_. -]{0,62}$", example: "agency account"},
 	{name: "since", about: "The earliest moment to read: a date, or a time as RFC 3339.", example: "2025-01-01"},
+	{name: "schema", about: "What happens when a table and its stream differ: evolve adds and widens columns, freeze fails the stream, quarantine writes what fits the table as it is.", choices: schemaPolicies, standard: "evolve"},
 	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails.", form: formTable, keys: quarantineKeys},
 	{name: "lookback_every", about: "How long ago a window within the lookback must have been read to be read again: half a slice, at most 6h, unless given; 0 reads it on every pull.", pattern: spanPattern, example: "6h"},
 	{name: "order", about: "Which slices of a stream a pull reads first.", choices: orders, standard: string(OrderNewest)},
@@ -107,8 +108,11 @@ var streamKeys = []key{
 	{name: "vanish_brake", about: "The largest share of a snapshot's or window's rows that may vanish at once, such as 50%; 100% allows all. Beyond it nothing is changed and the slice fails. It holds from 20 vanished rows on.", pattern: percentPattern, standard: "30%", example: "50%"},
 	{name: "since", about: "The earliest moment to read of this stream, instead of the source's.", example: "2025-01-01"},
 	{name: "order", about: "Which slices of this stream a pull reads first, instead of the source's.", choices: orders},
+	{name: "schema", about: "What happens when the table and the stream differ, instead of the source's.", choices: schemaPolicies},
 	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails, instead of the source's.", form: formTable, keys: quarantineKeys},
 }
+
+var schemaPolicies = []string{"evolve", "freeze", "quarantine"}
 
 var quarantineKeys = []key{
 	{name: "limit", about: "The most records of a stream that one run sets aside. 0: the first fails its slice.", pattern: "^[0-9]+$", standard: "1000"},

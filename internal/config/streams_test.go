@@ -122,10 +122,11 @@ func TestToleranceOfAStreamIsItsOwnThenTheSources(t *testing.T) {
 sources:
   a:
     connector: free
+    schema: freeze
     quarantine: {limit: 5, share: 12.5%}
     streams:
       widgets: {quarantine: {limit: 0}}
-      calls: {quarantine: {share: 100%}}
+      calls: {quarantine: {share: 100%}, schema: quarantine}
       events:
 `)
 	got, err := c.Sources[0].Select(offered())
@@ -134,7 +135,7 @@ sources:
 	}
 	number := func(n int64) *int64 { return &n }
 	share := func(f float64) *float64 { return &f }
-	want := []Tolerance{{number(0), share(0.125)}, {number(5), share(1)}, {number(5), share(0.125)}}
+	want := []Tolerance{{"freeze", number(0), share(0.125)}, {"quarantine", number(5), share(1)}, {"freeze", number(5), share(0.125)}}
 	for i, w := range want {
 		if diff := cmp.Diff(w, got[i].Tolerance); diff != "" {
 			t.Errorf("%s: %s", got[i].Stream.Name, diff)

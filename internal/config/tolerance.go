@@ -5,9 +5,11 @@ import (
 	"strings"
 )
 
-// A Tolerance says how much may be wrong with the records of a stream. Nil fields
-// are not configured.
+// A Tolerance says what happens when a stream's records or its table are not as
+// declared. Fields that are nil or empty are not configured.
 type Tolerance struct {
+	// Schema is evolve, freeze or quarantine.
+	Schema string
 	// Limit is how many records that cannot become rows one run sets aside.
 	Limit *int64
 	// Share is the largest part of a slice's records that is, from 0 to 1.
@@ -22,10 +24,16 @@ func (t Tolerance) or(other Tolerance) Tolerance {
 	if t.Share == nil {
 		t.Share = other.Share
 	}
+	if t.Schema == "" {
+		t.Schema = other.Schema
+	}
 	return t
 }
 
 func (d *decoder) tolerance(p path) (t Tolerance) {
+	if text, ok := d.text(p.key("schema")); ok {
+		t.Schema = text // one of the choices, or reported already
+	}
 	p = p.key("quarantine")
 	if text, ok := d.text(p.key("limit")); ok {
 		n, err := strconv.ParseInt(text, 10, 64)

@@ -26,6 +26,9 @@ type Want struct {
 	Order Order
 	// Location is where days, weeks and months begin; nil is UTC.
 	Location *time.Location
+	// Schema is what happens when the table and the stream differ. Planning does
+	// not look at it.
+	Schema SchemaPolicy
 	// Quarantine limits what may be set aside of the stream; nil: DefaultLimits.
 	// Planning does not look at it.
 	Quarantine *Limits

@@ -251,9 +251,11 @@ func (r *run) open(ctx context.Context) (connector.Source, []connector.Stream, e
 
 // prepare makes the stream's table ready and plans its slices.
 func (r *run) prepare(ctx context.Context, src connector.Source, state *streamState, entries []ledger.Entry) ([]ledger.Due, error) {
-	if err := r.Sink.Prepare(ctx, r.job.Source, state.want.Stream); err != nil {
+	fitted, err := r.Sink.Prepare(ctx, r.job.Source, state.want.Stream, state.want.Schema)
+	if err != nil {
 		return nil, err
 	}
+	state.want.Stream = fitted
 	partitions, err := Partitions(ctx, src, state.want.Stream.Name)
 	if err != nil {
 		return nil, err

@@ -98,7 +98,8 @@ func (r *run) relandStream(ctx context.Context, state *streamState, records []si
 			Hint: "winch quarantine drop gives its records up",
 		}
 	}
-	if err := r.Sink.Prepare(ctx, r.job.Source, state.want.Stream); err != nil {
+	fitted, err := r.Sink.Prepare(ctx, r.job.Source, state.want.Stream, state.want.Schema)
+	if err != nil {
 		return err
 	}
 	slices.SortStableFunc(records, func(a, b sink.Quarantined) int { return a.ReadAt.Compare(b.ReadAt) })
@@ -107,7 +108,7 @@ func (r *run) relandStream(ctx context.Context, state *streamState, records []si
 		var part []sink.Quarantined
 		part, records = split(records, func(q sink.Quarantined) bool { return q.Slice == first.Slice && q.ReadAt.Equal(first.ReadAt) })
 		state.result.Due++
-		got, err := r.Sink.Reland(ctx, sink.Attempt{Run: r.id, Slice: first.Slice, Stream: state.want.Stream, StartedAt: first.ReadAt}, part)
+		got, err := r.Sink.Reland(ctx, sink.Attempt{Run: r.id, Slice: first.Slice, Stream: fitted, StartedAt: first.ReadAt}, part)
 		if err != nil {
 			return err
 		}

@@ -27,9 +27,13 @@ type Sink interface {
 
 	Leases
 
-	// Prepare makes the stream's table fit the stream: creates schema and table,
-	// adds columns, sets comments. It never drops or narrows anything.
-	Prepare(ctx context.Context, source string, stream connector.Stream) error
+	// Prepare makes the stream's table fit the stream by the policy: creates schema
+	// and table, adds and widens columns, sets comments. It never drops or narrows
+	// anything, and leaves what it did not declare alone. It returns the stream as
+	// its records are to be written, which differs from the declared one where the
+	// table is wider, or is not to be changed. An *Error of FaultSchema tells all
+	// that cannot be made to fit, with what a person can run.
+	Prepare(ctx context.Context, source string, stream connector.Stream, policy ledger.SchemaPolicy) (connector.Stream, error)
 
 	// Begin starts writing one slice. The writer must be closed; ctx governs it
 	// until then.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/internal/sink"
@@ -158,7 +159,7 @@ func BenchmarkSlice(b *testing.B) {
 	t := newTable("shop", orders)
 	fresh := func(b *testing.B) {
 		query(b, address, "DROP TABLE IF EXISTS "+t.name())
-		if err := s.Prepare(b.Context(), "shop", orders); err != nil {
+		if _, err := s.Prepare(b.Context(), "shop", orders, ledger.SchemaEvolve); err != nil {
 			b.Fatal(err)
 		}
 		query(b, address, "CHECKPOINT")

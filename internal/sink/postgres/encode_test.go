@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/pkg/connector"
@@ -74,7 +75,7 @@ func TestServerReadsNumericsAsTheyAreSpelled(t *testing.T) {
 	}
 	address := pgtest.Database(t)
 	s := open(t, address)
-	if err := s.Prepare(t.Context(), "shop", stream); err != nil {
+	if _, err := s.Prepare(t.Context(), "shop", stream, ledger.SchemaEvolve); err != nil {
 		t.Fatal(err)
 	}
 	a := attempt(1)

@@ -111,8 +111,16 @@ func classify(e *pgconn.PgError) (f sink.Fault, hint string) {
 		return sink.FaultReadOnly, "sink.url points at a standby or a read-only database: use the primary's address"
 	case "53300":
 		return sink.FaultUnreachable, "the server has no connection left: close some, or raise max_connections"
-	case "40001", "40P01", "55P03", "23505":
-		// 23505: somebody else inserted the same key meanwhile.
+	case "23502", "23503", "23514", "23P01":
+		return sink.FaultSchema, "a constraint that somebody added to the table refuses the rows: change or drop it"
+	case "23505":
+		if !strings.HasSuffix(e.ConstraintName, "_pkey") {
+			return sink.FaultSchema, "if somebody added a unique index to the table, it refuses the rows: change or drop it"
+		}
+		return sink.FaultTransient, "somebody else inserted the same key meanwhile; the slice is read again"
+	case "0A000", "2BP01", "428C9":
+		return sink.FaultSchema, "the table cannot take the change: see whether something that somebody made depends on it"
+	case "40001", "40P01", "55P03":
 		return sink.FaultTransient, "something else works on the same tables; the slice is read again"
 	case "XX000":
 		// The server has no code for a limit on the size of files, which it meets

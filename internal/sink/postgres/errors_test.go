@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
@@ -62,7 +63,8 @@ func TestWhatIsWrongIsSaidWithWhatToDo(t *testing.T) {
 		if _, err := s.Migrate(t.Context()); err != nil {
 			return err
 		}
-		return s.Prepare(t.Context(), "shop", calls)
+		_, err = s.Prepare(t.Context(), "shop", calls, ledger.SchemaEvolve)
+		return err
 	}
 
 	err := migrate(with(func(u *url.URL) { u.User = url.UserPassword("winch", pgtest.Password+"x") }))

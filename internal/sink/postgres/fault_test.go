@@ -142,7 +142,7 @@ func pullOnce(ctx context.Context, address string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.Prepare(held, "shop", calls); err != nil {
+	if _, err := s.Prepare(held, "shop", calls, ledger.SchemaEvolve); err != nil {
 		return err
 	}
 	w, err := s.Begin(held, attempt(run))
@@ -328,7 +328,8 @@ func TestReplicaIsReportedAndFailoverGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = replica.Close() }()
-	wantFault(t, replica.Prepare(t.Context(), "archive", calls), sink.FaultReadOnly, "read-only", "the primary")
+	_, err = replica.Prepare(t.Context(), "archive", calls, ledger.SchemaEvolve)
+	wantFault(t, err, sink.FaultReadOnly, "read-only", "the primary")
 	if entries, err := replica.Entries(t.Context(), ""); err != nil || len(entries) != 1 || entries[0].State != ledger.Held {
 		t.Errorf("the ledger of a replica: %+v, %v", entries, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -91,7 +92,7 @@ func TestWritersOfOneTableDoNotDeadlock(t *testing.T) {
 				if err := errors.Join(err, w.Close()); err != nil {
 					return err
 				}
-				if err := s.Prepare(ctx, "shop", calls); err != nil {
+				if _, err := s.Prepare(ctx, "shop", calls, ledger.SchemaEvolve); err != nil {
 					return err
 				}
 			}
@@ -130,7 +131,7 @@ func TestTableIsDescribedAndPreparedOnce(t *testing.T) {
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'shop' AND relkind IN ('r', 'i') ORDER BY relname`)
 	}
 	before := snapshot()
-	if err := s.Prepare(t.Context(), "shop", calls); err != nil {
+	if _, err := s.Prepare(t.Context(), "shop", calls, ledger.SchemaEvolve); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(before, snapshot()); diff != "" {

@@ -170,7 +170,7 @@ func call(id int, note string) []byte {
 func prepared(t testing.TB, address string) *Sink {
 	t.Helper()
 	s := open(t, address)
-	if err := s.Prepare(t.Context(), "shop", calls); err != nil {
+	if _, err := s.Prepare(t.Context(), "shop", calls, ledger.SchemaEvolve); err != nil {
 		t.Fatal(err)
 	}
 	return s

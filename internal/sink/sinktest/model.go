@@ -173,7 +173,7 @@ var modelCases = map[string]func(*testing.T, Harness){
 		rapid.Check(t, func(rt *rapid.T) {
 			name := fmt.Sprint("src", sources.Add(1)) // a schema of its own in the one store
 			stream := streams[rapid.IntRange(0, len(streams)-1).Draw(rt, "stream")]
-			if err := s.Prepare(t.Context(), name, stream); err != nil {
+			if _, err := s.Prepare(t.Context(), name, stream, ledger.SchemaEvolve); err != nil {
 				rt.Fatal(err)
 			}
 			m := &model{stream, map[int]cell{}, map[ledger.Slice]ledger.Entry{}}

@@ -99,7 +99,9 @@ var prepareCases = map[string]func(*testing.T, Harness){
 			stream.Columns[1].Type = was
 			s.prepare(t, stream)
 			stream.Columns[1].Type = all[(i+1)%len(all)]
-			wantFault(t, sink.FaultSchema, s.Prepare(t.Context(), source, stream))
+			if !sink.Widens(was, stream.Columns[1].Type) {
+				wantFault(t, sink.FaultSchema, s.fit(t, stream, ledger.SchemaEvolve))
+			}
 			stream.Columns[1].Type = was
 			s.prepare(t, stream)
 		}
@@ -110,7 +112,7 @@ var prepareCases = map[string]func(*testing.T, Harness){
 		s.prepare(t, customers)
 		other := customers
 		other.PrimaryKey = []string{"id", "name"}
-		wantFault(t, sink.FaultSchema, s.Prepare(t.Context(), source, other))
+		wantFault(t, sink.FaultSchema, s.fit(t, other, ledger.SchemaEvolve))
 	},
 
 	"a secret column is not stored": func(t *testing.T, h Harness) {
@@ -149,7 +151,7 @@ var prepareCases = map[string]func(*testing.T, Harness){
 					handle = other
 				}
 				wg.Go(func() {
-					if err := handle.Prepare(t.Context(), source, stream); err != nil {
+					if _, err := handle.Prepare(t.Context(), source, stream, ledger.SchemaEvolve); err != nil {
 						t.Errorf("prepare %s: %v", stream.Name, err)
 					}
 				})
@@ -186,6 +188,7 @@ var prepareCases = map[string]func(*testing.T, Harness){
 
 	"no source may stand among the agent's own tables": func(t *testing.T, h Harness) {
 		s := open(t, h)
-		wantFault(t, sink.FaultSchema, s.Prepare(t.Context(), "winch", customers))
+		_, err := s.Prepare(t.Context(), "winch", customers, ledger.SchemaEvolve)
+		wantFault(t, sink.FaultSchema, err)
 	},
 }

@@ -68,6 +68,7 @@ func Run(t *testing.T, h Harness) {
 	}{
 		{"migrate", migrateCases},
 		{"prepare", prepareCases},
+		{"schema", schemaCases},
 		{"values", valueCases},
 		{"snapshot", snapshotCases},
 		{"window", windowCases},
@@ -188,7 +189,7 @@ func attempt(run int64, stream connector.Stream, w connector.Window) sink.Attemp
 // prepare makes the table of a stream.
 func (s *store) prepare(t *testing.T, stream connector.Stream) {
 	t.Helper()
-	if err := s.Prepare(t.Context(), source, stream); err != nil {
+	if _, err := s.Prepare(t.Context(), source, stream, ledger.SchemaEvolve); err != nil {
 		t.Fatal("prepare:", err)
 	}
 }

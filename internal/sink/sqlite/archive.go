@@ -266,11 +266,11 @@ func (i *importing) create(ctx context.Context, t sink.ArchivedTable) error {
 		}
 	}
 	made := newTable(i.source, stream)
-	types, _, err := made.atRest(ctx, i.tx)
+	rest, err := made.atRest(ctx, i.tx)
 	if err != nil {
 		return err
 	}
-	if len(types) > 0 {
+	if len(rest) > 0 {
 		return sink.Occupied(i.source, "a table "+made.name)
 	}
 	_, err = i.tx.ExecContext(ctx, made.create())

@@ -106,7 +106,7 @@ func migrated(b *testing.B) *sqlite.Sink {
 	if _, err := s.Migrate(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	if err := s.Prepare(b.Context(), "shop_se", orders); err != nil {
+	if _, err := s.Prepare(b.Context(), "shop_se", orders, ledger.SchemaEvolve); err != nil {
 		b.Fatal(err)
 	}
 	return s
