@@ -76,7 +76,9 @@ type Attempt struct {
 	// Brake limits how many rows may vanish by the attempt's Commit, which beyond
 	// it is refused with a *ledger.Vanished and changes nothing; nil: no limit.
 	Brake *ledger.Brake
-	// StartedAt is when the attempt began; it becomes the rows' _winch_seen_at.
+	// StartedAt is when the attempt began; it becomes the rows' _winch_seen_at. By
+	// it and Run an attempt knows what it wrote itself: no two attempts at slices
+	// of a stream share both.
 	StartedAt time.Time
 	// Clock is told how long the writer's stages take; nil if nobody asks. What
 	// it shows is recorded with the read.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/pkg/connector"
@@ -38,10 +39,15 @@ const (
 	maxFractionDigits = 16383
 )
 
-// appendRow appends a row of the staging table to a COPY: the declared columns,
-// _extra, _winch_hash, and _winch_again, null if it is 0.
-func appendRow(dst []byte, columns []connector.Column, row *record.Row, again int64) ([]byte, error) {
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(columns)+3))
+// appendRow appends a row to a COPY: the declared columns, _extra, _winch_hash,
+// what mark holds (_winch_run and _winch_seen_at, the same in all rows of an
+// attempt) and, unless it is 0, _winch_again.
+func appendRow(dst []byte, columns []connector.Column, row *record.Row, mark []byte, again int64) ([]byte, error) {
+	fields := len(columns) + 4
+	if again != 0 {
+		fields++
+	}
+	dst = binary.BigEndian.AppendUint16(dst, uint16(fields))
 	for i := range columns {
 		v := &row.Values[i]
 		if v.Null {
@@ -87,10 +93,38 @@ func appendRow(dst []byte, columns []connector.Column, row *record.Row, again in
 		dst = appendBytes(dst, row.Extra)
 	}
 	dst = appendBytes(dst, row.Hash[:])
+	dst = append(dst, mark...)
 	if again == 0 {
-		return binary.BigEndian.AppendUint32(dst, null), nil
+		return dst, nil
 	}
 	return appendInt64(dst, again), nil
+}
+
+// appendMark appends what appendRow takes as mark.
+func appendMark(dst []byte, run int64, startedAt time.Time) []byte {
+	return appendInt64(appendInt64(dst, run), startedAt.UnixMicro()-epochMicros)
+}
+
+// field returns a row's first field, its length word included, and the rest.
+func field(fields []byte) (first, rest []byte) {
+	n := 4
+	if length := binary.BigEndian.Uint32(fields); length != null {
+		n += int(length)
+	}
+	return fields[:n:n], fields[n:]
+}
+
+// rowLength is the length of the row that COPY data begins with.
+func rowLength(data []byte) int {
+	n := 2
+	for range binary.BigEndian.Uint16(data) {
+		length := binary.BigEndian.Uint32(data[n:])
+		n += 4
+		if length != null {
+			n += int(length)
+		}
+	}
+	return n
 }
 
 func outOfRange(c connector.Column, want, got string) error {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -122,7 +123,7 @@ func TestValuesBeyondTheTypesAreTheRecordsFault(t *testing.T) {
 		{connector.TypeNumeric, record.Value{Bytes: []byte("1.1" + strings.Repeat("1", maxFractionDigits))}, false},
 	} {
 		row := &record.Row{Values: []record.Value{c.value}}
-		_, err := appendRow(nil, column(c.typ), row, 0)
+		_, err := appendRow(nil, column(c.typ), row, appendMark(nil, 1, time.Unix(0, 0)), 0)
 		var bad *record.Error
 		if c.ok != (err == nil) || err != nil && (!errors.As(err, &bad) || bad.Column != "value" || len(bad.Got) > 60) {
 			t.Errorf("%s %d %.20s: %v", c.typ, c.value.Int, c.value.Bytes, err)

@@ -184,11 +184,14 @@ func TestEndedSessionIsWorthARetry(t *testing.T) {
 	t.Parallel()
 	address := pgtest.Database(t)
 	s := prepared(t, address)
-	w := begin(t, s, attempt(1))
+	w := begin(t, s, attempt(1)).(*writer)
 	if err := w.Record(call(1, "x")); err != nil {
 		t.Fatal(err)
 	}
-	query(t, address, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+	if err := errors.Join(w.flush(t.Context(), w.fresh), w.wait(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	query(t, address, "SELECT pg_terminate_backend($1::int)", int(w.conn.Conn().PgConn().PID()))
 	_, err := w.Commit(t.Context(), connector.Usage{})
 	var e *sink.Error
 	if !errors.As(err, &e) || !e.Retryable() || e.Hint == "" {

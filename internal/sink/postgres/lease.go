@@ -172,7 +172,7 @@ func (s *Sink) leasesHeld() map[string]*lease {
 // stillHeld refuses to write for a source that another agent may have taken. The
 // row of the lease stays locked until the transaction ends, so that a take-over
 // comes before or after it and never between (I3).
-func (s *Sink) stillHeld(ctx context.Context, tx pgx.Tx, source string) error {
+func (s *Sink) stillHeld(ctx context.Context, tx querier, source string) error {
 	l, ok := s.leasesHeld()[source]
 	if !ok {
 		return nil // nobody asked for the lease through this sink

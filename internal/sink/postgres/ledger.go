@@ -125,7 +125,7 @@ FROM winch.slices WHERE $1 IN ('', source) ORDER BY ` + sliceColumns
 
 // record writes what a merge did into the ledger and, if the slice is then held,
 // among the reads.
-func (w *writer) record(ctx context.Context, tx pgx.Tx, l landing, counts ledger.Counts) error {
+func (w *writer) record(ctx context.Context, l landing, counts ledger.Counts) error {
 	const upsert = "INSERT INTO winch.slices AS l (" + sliceColumns + ", state, cursor, " + countColumns + `, first_read_at, last_read_at, run)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20, $21)
 ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
@@ -155,16 +155,16 @@ ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 	if l.state == ledger.Held && !w.attempt.Slice.Window.IsZero() {
 		statement = supersede + upsert
 	}
-	if _, err := tx.Exec(ctx, statement, args...); err != nil {
+	if _, err := w.conn.Exec(ctx, statement, args...); err != nil {
 		return err
 	}
 	if l.state != ledger.Held {
 		return nil
 	}
-	return insertRead(ctx, tx, w.attempt, ledger.Held, now, counts, l.usage, nil)
+	return insertRead(ctx, w.conn, w.attempt, ledger.Held, now, counts, l.usage, nil)
 }
 
-func insertRead(ctx context.Context, tx pgx.Tx, a sink.Attempt, state ledger.State, endedAt time.Time, c ledger.Counts, u connector.Usage, cause error) error {
+func insertRead(ctx context.Context, tx querier, a sink.Attempt, state ledger.State, endedAt time.Time, c ledger.Counts, u connector.Usage, cause error) error {
 	const insert = "INSERT INTO winch.reads (" + sliceColumns + ", " + countColumns + `, run, state, started_at, ended_at, error_kind, error, hint, ` + timeColumns + `)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`
 	var kind, text, hint string

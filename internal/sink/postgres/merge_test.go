@@ -112,7 +112,8 @@ func TestNoTransactionIsOpenWhileTheVendorIsSlow(t *testing.T) {
 	if err := w.Record(call(1, "x")); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(w.flush(t.Context()), w.wait(t.Context())); err != nil {
+	s.brisk = 0
+	if err := errors.Join(w.flush(t.Context(), w.fresh), w.wait(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	open := query(t, address, `SELECT state, application_name FROM pg_stat_activity

@@ -30,8 +30,9 @@ import (
 
 // Options of a sink; the zero value is what most want.
 type Options struct {
-	// Writers is how many slices can be written at the same time: Begin waits
-	// for one to be closed. Each has a connection. 0 means 8.
+	// Writers is how many slices that are larger than a chunk can be written at
+	// the same time; each has a connection until it ends. Slices that fit into a
+	// chunk have one only while they are committed. 0 means 8.
 	Writers int
 	// Version is the program's, for those who look at the agents.
 	Version string
@@ -39,6 +40,8 @@ type Options struct {
 
 const (
 	defaultWriters = 8
+	// commitConns serve the commits of slices that hold no connection.
+	commitConns = 4
 	// statementConns serve what is short: the ledger, runs, Prepare.
 	statementConns = 4
 	connectTimeout = 10 * time.Second
@@ -50,7 +53,12 @@ const (
 type Sink struct {
 	config   *pgx.ConnConfig
 	pool     *pgxpool.Pool // for short statements
-	writers  *pgxpool.Pool // a connection for each slice being written
+	writers  *pgxpool.Pool // for slices
+	settled  chan struct{} // one for each slice that holds a connection
+	gates    gates
+	memory   memory
+	chunk    int           // chunkSize, but for tests
+	brisk    time.Duration // briskChunk, but for tests
 	location string
 	version  string
 
@@ -93,7 +101,11 @@ func Open(ctx context.Context, url string, o Options) (*Sink, error) {
 		return c.Exec(ctx, fmt.Sprintf("SET search_path = ''; SET jit = off; SET idle_in_transaction_session_timeout = %d", patience.Milliseconds())).Close()
 	}
 
-	s := &Sink{config: conn.Copy(), location: location(conn), version: o.Version, leases: map[string]*lease{}}
+	s := &Sink{
+		config: conn.Copy(), location: location(conn), version: o.Version, leases: map[string]*lease{},
+		chunk: chunkSize, brisk: briskChunk,
+	}
+	s.memory.left.Store(chunkMemory)
 	if err := s.examine(ctx); err != nil {
 		return nil, err
 	}
@@ -101,10 +113,12 @@ func Open(ctx context.Context, url string, o Options) (*Sink, error) {
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config.Copy()); err != nil {
 		return nil, fault(ctx, "connect to "+s.location, err)
 	}
-	config.MaxConns = defaultWriters
+	writers := defaultWriters
 	if o.Writers > 0 {
-		config.MaxConns = int32(o.Writers)
+		writers = o.Writers
 	}
+	s.settled = make(chan struct{}, writers)
+	config.MaxConns = int32(writers + commitConns)
 	// Plans are made for the staged rows at hand, and staging tables come and go.
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
@@ -228,6 +242,13 @@ func (s *Sink) sharesSessions(ctx context.Context, conn *pgx.Conn) (bool, error)
 		}
 	}
 	return pids[0] == pids[1], nil
+}
+
+// querier is a transaction, or a connection on which one is open.
+type querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // closeConn ends a connection, also when ctx has ended.

@@ -26,12 +26,37 @@ func TestMain(m *testing.M) {
 
 func TestSink(t *testing.T) {
 	t.Parallel()
+	examine(t, 0, openSink)
+}
+
+// The suite's slices are small. With chunks of one row they take the ways of large
+// ones: rows that are copied directly while the slice goes on, rows that are asked
+// about before the lock is held, keys that go to a table.
+func TestSinkInManyChunks(t *testing.T) {
+	t.Parallel()
+	for name, brisk := range map[string]time.Duration{"of a fast vendor": time.Hour, "of a slow vendor": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			examine(t, 500, func(ctx context.Context, address string) (sink.Sink, error) {
+				s, err := Open(ctx, address, Options{})
+				if err == nil {
+					s.chunk, s.brisk = 1, brisk
+				}
+				return s, err
+			})
+		})
+	}
+}
+
+func examine(t *testing.T, many int, open func(context.Context, string) (sink.Sink, error)) {
+	t.Helper()
 	sinktest.Run(t, sinktest.Harness{
 		Fresh:      func(t testing.TB) string { return pgtest.Database(t) },
-		Open:       openSink,
+		Open:       open,
 		Rows:       readRows,
 		Comment:    readComment,
 		RowVersion: "ctid",
+		ManyRows:   many,
 		Newer: func(t testing.TB, address string) {
 			query(t, address, "INSERT INTO winch.schema_version (version_id, is_applied) VALUES (9999, true)")
 		},

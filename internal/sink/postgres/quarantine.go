@@ -32,7 +32,7 @@ func (w *writer) Quarantine(raw []byte, cause *record.Error) error {
 // read now supersedes it.
 func (w *writer) watch(ctx context.Context) error {
 	const query = "SELECT id, key FROM winch.quarantine WHERE source = $1 AND stream = $2 AND state = 'held' AND key IS NOT NULL"
-	rows, err := w.conn.Query(ctx, query, w.table.source, w.table.stream)
+	rows, err := w.sink.pool.Query(ctx, query, w.table.source, w.table.stream)
 	if err != nil {
 		return err
 	}
@@ -49,11 +49,11 @@ func (w *writer) watch(ctx context.Context) error {
 
 // setAside writes what was set aside since the last commit, and returns how many
 // records that is and their ids.
-func (w *writer) setAside(ctx context.Context, tx pgx.Tx) (n int64, ids map[quarantine.Key]int64, err error) {
+func (w *writer) setAside(ctx context.Context) (n int64, ids map[quarantine.Key]int64, err error) {
 	records, superseded := w.aside.Pending()
 	if len(superseded) > 0 {
 		const update = `UPDATE winch.quarantine SET state = 'superseded', settled_at = $2, raw = NULL WHERE id = ANY ($1) AND state = 'held'`
-		if _, err := tx.Exec(ctx, update, superseded, time.Now()); err != nil {
+		if _, err := w.conn.Exec(ctx, update, superseded, time.Now()); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -88,7 +88,7 @@ RETURNING id, key, state`
 		whole = append(whole, r.Whole)
 	}
 	args := append(sliceValues(w.attempt.Slice), w.attempt.Run, w.attempt.StartedAt, hashes, keys, columns, reasons, raws, whole)
-	rows, err := tx.Query(ctx, upsert, args...)
+	rows, err := w.conn.Query(ctx, upsert, args...)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -110,29 +110,30 @@ RETURNING id, key, state`
 // replaceQuarantined removes what earlier reads of the slice set aside and this
 // one, which was whole, did not. What was set aside by attempts that a resumed
 // one goes on from is unknown to it, as are their rows.
-func (w *writer) replaceQuarantined(ctx context.Context, tx pgx.Tx) error {
+func (w *writer) replaceQuarantined(ctx context.Context) error {
 	if w.attempt.Resumed {
 		return nil
 	}
 	const remove = "DELETE FROM winch.quarantine WHERE (" + sliceColumns + ") = ($1, $2, $3, $4, $5) AND (run, read_at) <> ($6, $7)"
-	_, err := tx.Exec(ctx, remove, append(sliceValues(w.attempt.Slice), w.attempt.Run, w.attempt.StartedAt)...)
+	_, err := w.conn.Exec(ctx, remove, append(sliceValues(w.attempt.Slice), w.attempt.Run, w.attempt.StartedAt)...)
 	return err
 }
 
 // spare stages the keys of the records, numbered from 1.
 func (w *writer) spare(ctx context.Context, records []quarantine.Record) error {
 	columns := w.aside.KeyColumns()
-	if !w.sparing {
+	if !w.temps.spared {
 		var b strings.Builder
 		fmt.Fprintf(&b, "CREATE TEMPORARY TABLE %s (", strings.TrimPrefix(spared, "pg_temp."))
 		for _, c := range columns {
 			fmt.Fprintf(&b, "%s, ", w.table.columnType(c))
 		}
-		fmt.Fprintf(&b, "%s json, %s bytea, %s bigint) ON COMMIT PRESERVE ROWS", record.ColumnExtra, record.ColumnHash, columnAgain)
+		fmt.Fprintf(&b, "%s json, %s bytea, %s bigint, %s timestamp with time zone, %s bigint) ON COMMIT PRESERVE ROWS",
+			record.ColumnExtra, record.ColumnHash, record.ColumnRun, record.ColumnSeenAt, columnAgain)
 		if _, err := w.conn.Exec(ctx, b.String()); err != nil {
 			return err
 		}
-		w.sparing = true
+		w.temps.spared = true
 	}
 	chunk := append([]byte(nil), copyHeader...)
 	staged := false
@@ -140,7 +141,7 @@ func (w *writer) spare(ctx context.Context, records []quarantine.Record) error {
 		if r.Key == nil {
 			continue
 		}
-		row, err := appendRow(chunk, columns, &record.Row{Values: r.Values}, int64(i+1))
+		row, err := appendRow(chunk, columns, &record.Row{Values: r.Values}, w.mark, int64(i+1))
 		if err != nil {
 			// A key that no table holds: nothing at rest has it.
 			var bad *record.Error
@@ -154,15 +155,14 @@ func (w *writer) spare(ctx context.Context, records []quarantine.Record) error {
 	if !staged {
 		return nil
 	}
-	into := fmt.Sprintf("COPY %s (%s, %s, %s, %s) FROM STDIN (FORMAT binary)", spared, w.table.keyList(), record.ColumnExtra, record.ColumnHash, columnAgain)
-	_, err := w.conn.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(append(chunk, copyTrailer...)), into)
+	_, err := w.conn.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(append(chunk, copyTrailer...)), "COPY "+spared+" FROM STDIN (FORMAT binary)")
 	return err
 }
 
 // notSpared is the condition that the row's key is not that of a record that was
 // set aside, empty if there is none.
 func (w *writer) notSpared() string {
-	if !w.sparing {
+	if !w.temps.spared {
 		return ""
 	}
 	return fmt.Sprintf(" AND NOT EXISTS (SELECT FROM %s p WHERE %s)", spared, w.table.same("p", "t"))
@@ -206,7 +206,7 @@ func (s *Sink) DropQuarantined(ctx context.Context, f sink.QuarantineFilter) (in
 // Reland makes rows of records that were set aside.
 func (s *Sink) Reland(ctx context.Context, a sink.Attempt, records []sink.Quarantined) (sink.Relanded, error) {
 	a.Resumed = true // what the slice holds beside them is not looked at
-	w, err := s.stage(ctx, a)
+	w, err := s.writer(ctx, a)
 	if err != nil {
 		return sink.Relanded{}, err
 	}
@@ -225,6 +225,9 @@ type reland struct {
 }
 
 func (r *reland) land(ctx context.Context, records []sink.Quarantined) error {
+	if err := r.settleIn(ctx); err != nil {
+		return err
+	}
 	later, err := r.readLater(ctx, records)
 	if err != nil {
 		return err
@@ -249,7 +252,7 @@ func (r *reland) land(ctx context.Context, records []sink.Quarantined) error {
 			r.result.Landed = append(r.result.Landed, q.ID)
 		}
 	}
-	if err := r.writer.land(ctx, landing{instead: r.settle}); err != nil {
+	if err := r.writer.land(ctx, landing{instead: r.conclude}); err != nil {
 		return err
 	}
 	r.result.Counts = r.counts
@@ -279,18 +282,18 @@ func (r *reland) readLater(ctx context.Context, records []sink.Quarantined) (map
 	return later, err
 }
 
-// settle writes what became of the records, in the transaction of their rows.
-func (r *reland) settle(ctx context.Context, tx pgx.Tx) error {
+// conclude writes what became of the records, in the transaction of their rows.
+func (r *reland) conclude(ctx context.Context) error {
 	const update = "UPDATE winch.quarantine SET state = $2, settled_at = $3, raw = NULL, attempts = attempts + $4 WHERE id = ANY ($1) AND state = 'held'"
 	now := time.Now()
-	if _, err := tx.Exec(ctx, update, r.result.Landed, string(sink.QuarantineLanded), now, 1); err != nil {
+	if _, err := r.conn.Exec(ctx, update, r.result.Landed, string(sink.QuarantineLanded), now, 1); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, update, r.result.Superseded, string(sink.QuarantineSuperseded), now, 0); err != nil {
+	if _, err := r.conn.Exec(ctx, update, r.result.Superseded, string(sink.QuarantineSuperseded), now, 0); err != nil {
 		return err
 	}
 	for id, reason := range r.result.Refused {
-		if _, err := tx.Exec(ctx, "UPDATE winch.quarantine SET reason = $2, attempts = attempts + 1 WHERE id = $1", id, reason); err != nil {
+		if _, err := r.conn.Exec(ctx, "UPDATE winch.quarantine SET reason = $2, attempts = attempts + 1 WHERE id = $1", id, reason); err != nil {
 			return err
 		}
 	}

@@ -13,12 +13,13 @@ import (
 )
 
 // A table is what the statements about a stream's table are made from. In them t
-// is the table, s the staging table, w the table of keys that earlier checkpoints
-// of the attempt wrote.
+// is the table, s the staging table, u the table of keys that the attempt reported
+// and found unchanged.
 type table struct {
 	source, stream string
 	columns        []connector.Column // stored
 	key            []string           // names
+	keyColumns     []int              // where they are in columns
 	mode           connector.Mode
 	timeColumn     connector.Column // zero without one
 	partition      string           // the column with the partition's name; empty without one
@@ -26,11 +27,11 @@ type table struct {
 
 // Temporary tables of a writer's connection.
 const (
-	staging = "pg_temp.winch_staging"
-	written = "pg_temp.winch_written"
+	staging   = "pg_temp.winch_staging"
+	unchanged = "pg_temp.winch_unchanged"
 
-	// columnAgain is null in a staged row whose key came for the first time, and
-	// a number that grows with each row in others.
+	// columnAgain is null in a staged row whose key came for the first time in the
+	// attempt, and a number that grows with each row in others.
 	columnAgain = "_winch_again"
 )
 
@@ -40,6 +41,9 @@ func newTable(source string, stream connector.Stream) table {
 		if !c.Secret {
 			t.columns = append(t.columns, c)
 		}
+	}
+	for _, name := range t.key {
+		t.keyColumns = append(t.keyColumns, slices.IndexFunc(t.columns, func(c connector.Column) bool { return c.Name == name }))
 	}
 	if c, ok := stream.Column(stream.TimeColumn); ok && stream.Mode == connector.ModeWindow {
 		t.timeColumn = c
@@ -114,14 +118,16 @@ func (t table) differs() string {
 		record.ColumnHash, record.ColumnHash, record.ColumnDeleted)
 }
 
-func (t table) createStaging() string {
+// createStaging makes the staging table, for more than one transaction if it is to
+// be kept.
+func (t table) createStaging(keep bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "CREATE TEMPORARY TABLE %s (", strings.TrimPrefix(staging, "pg_temp."))
 	for _, c := range t.columns {
 		fmt.Fprintf(&b, "%s, ", t.columnType(c))
 	}
-	fmt.Fprintf(&b, "%s json, %s bytea, %s bigint) ON COMMIT PRESERVE ROWS",
-		record.ColumnExtra, record.ColumnHash, columnAgain)
+	fmt.Fprintf(&b, "%s json, %s bytea, %s bigint, %s timestamp with time zone, %s bigint) %s",
+		record.ColumnExtra, record.ColumnHash, record.ColumnRun, record.ColumnSeenAt, columnAgain, onCommit(keep))
 	return b.String()
 }
 
@@ -136,8 +142,13 @@ func (t table) columnType(c connector.Column) string {
 	return quote(c.Name) + " " + sqlTypes[c.Type] + collate
 }
 
-func (t table) copyIn() string {
-	return fmt.Sprintf("COPY %s (%s, %s) FROM STDIN (FORMAT binary)", staging, each(t.content(), "%[1]s", ", "), columnAgain)
+// copyInto is the COPY of rows into the table itself or the staging table.
+func (t table) copyInto(name string, again bool) string {
+	columns := append(t.content(), record.ColumnRun, record.ColumnSeenAt)
+	if again {
+		columns = append(columns, columnAgain)
+	}
+	return fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", name, each(columns, "%[1]s", ", "))
 }
 
 // analyze tells the planner how many rows are staged. It would guess from the
@@ -152,79 +163,150 @@ USING (SELECT %s, max(%[3]s) AS last FROM %[1]s WHERE %[3]s IS NOT NULL GROUP BY
 WHERE %[4]s AND s.%[3]s IS DISTINCT FROM r.last`, staging, t.keyList(), columnAgain, t.same("s", "r"))
 }
 
-// insert adds staged rows; $1 is the run, $2 when the attempt began. If the table
-// may have rows, only those whose key is new.
+// insert adds staged rows; if the table may have rows, only those whose key is
+// new.
 func (t table) insert(empty bool) string {
-	sql := fmt.Sprintf("INSERT INTO %s (%s, %s, %s) SELECT %s, $1::bigint, $2::timestamptz FROM %s s",
-		t.name(), each(t.content(), "%[1]s", ", "), record.ColumnRun, record.ColumnSeenAt,
-		each(t.content(), "s.%[1]s", ", "), staging)
+	columns := append(t.content(), record.ColumnRun, record.ColumnSeenAt)
+	sql := fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s s", t.name(), each(columns, "%[1]s", ", "), each(columns, "s.%[1]s", ", "), staging)
 	if !empty {
 		sql += fmt.Sprintf(" WHERE NOT EXISTS (SELECT FROM %s t WHERE %s)", t.name(), t.same("t", "s"))
 	}
 	return sql
 }
 
-// update overwrites rows whose content differs; parameters as for insert.
+// update overwrites rows whose content differs.
 func (t table) update() string {
-	content := slices.DeleteFunc(t.content(), func(name string) bool { return slices.Contains(t.key, name) })
-	return fmt.Sprintf("UPDATE %s t SET %s, %s = $1::bigint, %s = $2::timestamptz, %s = NULL FROM %s s WHERE %s AND %s",
-		t.name(), each(content, "%[1]s = s.%[1]s", ", "), record.ColumnRun, record.ColumnSeenAt, record.ColumnDeleted,
-		staging, t.same("t", "s"), t.differs())
+	columns := append(t.content(), record.ColumnRun, record.ColumnSeenAt)
+	columns = slices.DeleteFunc(columns, func(name string) bool { return slices.Contains(t.key, name) })
+	return fmt.Sprintf("UPDATE %s t SET %s, %s = NULL FROM %s s WHERE %s AND %s",
+		t.name(), each(columns, "%[1]s = s.%[1]s", ", "), record.ColumnDeleted, staging, t.same("t", "s"), t.differs())
 }
 
-// notReported is the condition that the attempt did not write the row's key.
-func (t table) notReported(checkpoints bool) string {
-	sql := fmt.Sprintf("NOT EXISTS (SELECT FROM %s s WHERE %s)", staging, t.same("s", "t"))
-	if checkpoints {
-		sql += fmt.Sprintf(" AND NOT EXISTS (SELECT FROM %s w WHERE %s)", written, t.same("w", "t"))
+// mine is the condition that the attempt itself wrote the row, in this or an
+// earlier part: $1 is its run, $2 when it began.
+func (t table) mine() string {
+	return fmt.Sprintf("(t.%s = $1::bigint AND t.%s = $2::timestamptz)", record.ColumnRun, record.ColumnSeenAt)
+}
+
+// notReported is the condition that the attempt did not report the row's key: it
+// neither wrote the row nor found it unchanged. Parameters as for mine.
+func (t table) notReported(staged, kept bool) string {
+	sql := "NOT " + t.mine()
+	if staged {
+		sql += fmt.Sprintf(" AND NOT EXISTS (SELECT FROM %s s WHERE %s)", staging, t.same("s", "t"))
+	}
+	if kept {
+		sql += fmt.Sprintf(" AND NOT EXISTS (SELECT FROM %s u WHERE %s)", unchanged, t.same("u", "t"))
 	}
 	return sql
 }
 
-// markVanished marks what a snapshot no longer holds; $1 is the slice's partition,
-// $2 when the attempt began.
-func (t table) markVanished() string {
-	return fmt.Sprintf("UPDATE %s t SET %[2]s = $2::timestamptz WHERE t.%[2]s IS NULL AND %[3]s AND %[4]s",
-		t.name(), record.ColumnDeleted, t.inPartition(), t.notReported(false))
+// scope is the condition that the slice should hold the row, or did: for a window
+// $4 and $5 are its bounds. $3 is the slice's partition.
+func (t table) scope() string {
+	if t.mode == connector.ModeSnapshot {
+		return fmt.Sprintf("t.%s IS NULL AND %s", record.ColumnDeleted, t.inPartition())
+	}
+	return fmt.Sprintf("t.%[1]s >= $4::%[2]s AND t.%[1]s < $5::%[2]s AND %[3]s",
+		quote(t.timeColumn.Name), sqlTypes[t.timeColumn.Type], t.inPartition())
 }
 
-// deleteVanished deletes what a window no longer holds; $1 is the slice's
-// partition, $2 and $3 are its bounds.
-func (t table) deleteVanished(checkpoints bool) string {
-	return fmt.Sprintf("DELETE FROM %s t WHERE t.%[2]s >= $2::%[3]s AND t.%[2]s < $3::%[3]s AND %[4]s AND %[5]s",
-		t.name(), quote(t.timeColumn.Name), sqlTypes[t.timeColumn.Type], t.inPartition(), t.notReported(checkpoints))
+// countScope counts the rows in the scope. It takes all parameters of
+// removeVanished.
+func (t table) countScope() string {
+	return fmt.Sprintf("SELECT count(*) FROM %s t WHERE $1::bigint IS NOT NULL AND $2::timestamptz IS NOT NULL AND %s", t.name(), t.scope())
 }
 
-// inPartition is the condition that a row belongs to the partition $1, which is
+// removeVanished marks what a snapshot no longer holds, or deletes what a window
+// no longer holds.
+func (t table) removeVanished(staged, kept bool) string {
+	where := t.scope() + " AND " + t.notReported(staged, kept)
+	if t.mode == connector.ModeSnapshot {
+		return fmt.Sprintf("UPDATE %s t SET %s = $2::timestamptz WHERE %s", t.name(), record.ColumnDeleted, where)
+	}
+	return fmt.Sprintf("DELETE FROM %s t WHERE %s", t.name(), where)
+}
+
+// inPartition is the condition that a row belongs to the partition $3, which is
 // empty for slices of streams without partitions.
 func (t table) inPartition() string {
 	if t.partition == "" {
-		return "$1::text = ''"
+		return "$3::text = ''"
 	}
-	return fmt.Sprintf("($1::text = '' OR t.%s::text = $1::text)", quote(t.partition))
+	return fmt.Sprintf("($3::text = '' OR t.%s::text = $3::text)", quote(t.partition))
 }
 
-func (t table) createWritten() string {
-	return fmt.Sprintf("CREATE TEMPORARY TABLE %s ON COMMIT PRESERVE ROWS AS SELECT %s FROM %s WITH NO DATA",
-		strings.TrimPrefix(written, "pg_temp."), t.keyList(), staging)
-}
-
-// remember keeps the staged keys for the rest of the attempt, each once: those
-// that came for the first time, or those that may have come before.
-func (t table) remember(again bool) string {
-	sql := fmt.Sprintf("INSERT INTO %s SELECT %s FROM %s s WHERE s.%s ", written, each(t.key, "s.%[1]s", ", "), staging, columnAgain)
-	if !again {
-		return sql + "IS NULL"
+func (t table) createUnchanged(keep bool) string {
+	var b strings.Builder
+	for i, k := range t.keyColumns {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(t.columnType(t.columns[k]))
 	}
-	return sql + fmt.Sprintf("IS NOT NULL AND NOT EXISTS (SELECT FROM %s w WHERE %s)", written, t.same("w", "s"))
+	return fmt.Sprintf("CREATE TEMPORARY TABLE %s (%s) %s", strings.TrimPrefix(unchanged, "pg_temp."), b.String(), onCommit(keep))
 }
 
-// recount counts, of the staged rows whose key an earlier checkpoint of the
-// attempt wrote, all, and those that differ from what the attempt itself wrote.
-// Parameters as for insert; it comes before update.
-func (t table) recount() string {
-	return fmt.Sprintf(`SELECT count(*), count(*) FILTER (WHERE %s AND t.%s = $1::bigint AND t.%s = $2::timestamptz)
-FROM %s s JOIN %s w ON %s JOIN %s t ON %s WHERE s.%s IS NOT NULL`,
-		t.differs(), record.ColumnRun, record.ColumnSeenAt,
-		staging, written, t.same("w", "s"), t.name(), t.same("t", "s"), columnAgain)
+func onCommit(keep bool) string {
+	if keep {
+		return "ON COMMIT PRESERVE ROWS"
+	}
+	return "ON COMMIT DROP"
+}
+
+func (t table) copyUnchanged() string {
+	return fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", unchanged, t.keyList())
+}
+
+// keepUnchanged remembers, for the rest of the attempt, the staged keys that were
+// not written because nothing differed. Parameters as for mine.
+func (t table) keepUnchanged() string {
+	return fmt.Sprintf("INSERT INTO %s SELECT %s FROM %s s JOIN %s t ON %s WHERE NOT %s",
+		unchanged, each(t.key, "s.%[1]s", ", "), staging, t.name(), t.same("t", "s"), t.mine())
+}
+
+// recount counts, of the staged rows whose key the attempt reported before, all,
+// and those that differ from what the attempt itself wrote. Parameters as for
+// mine; it comes before update.
+func (t table) recount(kept bool) string {
+	before := t.mine()
+	if kept {
+		before = fmt.Sprintf("(%s OR EXISTS (SELECT FROM %s u WHERE %s))", before, unchanged, t.same("u", "s"))
+	}
+	return fmt.Sprintf("SELECT count(*), count(*) FILTER (WHERE %s AND %s) FROM %s s JOIN %s t ON %s WHERE s.%s IS NOT NULL AND %s",
+		t.differs(), t.mine(), staging, t.name(), t.same("t", "s"), columnAgain, before)
+}
+
+// ask finds which rows are not at rest as they are, given their keys and hashes
+// as arrays, the hashes last: it returns their numbers, from 1. Each key is looked
+// up by itself, OFFSET sees to that: other plans read the whole table for each
+// chunk, or compare each key with each.
+func (t table) ask() string {
+	var arrays, names, same strings.Builder
+	for i, k := range t.keyColumns {
+		fmt.Fprintf(&arrays, "$%d::%s[], ", i+1, sqlTypes[t.columns[k].Type])
+		fmt.Fprintf(&names, "k%d, ", i)
+		fmt.Fprintf(&same, "t.%s = a.k%d AND ", quote(t.key[i]), i)
+	}
+	return fmt.Sprintf(`SELECT a.number FROM unnest(%s$%d::bytea[]) WITH ORDINALITY AS a(%shash, number)
+LEFT JOIN LATERAL (SELECT %[4]s, %[5]s FROM %[6]s t WHERE %[7]strue OFFSET 0) t ON true
+WHERE t.%[4]s IS DISTINCT FROM a.hash OR t.%[5]s IS NOT NULL`,
+		arrays.String(), len(t.key)+1, names.String(), record.ColumnHash, record.ColumnDeleted, t.name(), same.String())
+}
+
+// atRestBetween returns keys and hashes of at most $1 rows between two keys, whose
+// values are the parameters that follow.
+func (t table) atRestBetween() string {
+	var bounds [2]strings.Builder
+	for i, k := range t.keyColumns {
+		for b := range bounds {
+			if i > 0 {
+				bounds[b].WriteString(", ")
+			}
+			fmt.Fprintf(&bounds[b], "$%d::%s", 2+b*len(t.key)+i, sqlTypes[t.columns[k].Type])
+		}
+	}
+	keys := each(t.key, "t.%[1]s", ", ")
+	return fmt.Sprintf("SELECT %[1]s, t.%[2]s FROM %[3]s t WHERE (%[1]s) >= (%[4]s) AND (%[1]s) <= (%[5]s) AND t.%[6]s IS NULL LIMIT $1::bigint",
+		keys, record.ColumnHash, t.name(), bounds[0].String(), bounds[1].String(), record.ColumnDeleted)
 }

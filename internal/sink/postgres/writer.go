@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -17,69 +16,80 @@ import (
 	"github.com/winchdata/winch/pkg/connector"
 )
 
-// chunkSize is how much a writer gathers before it is copied. While one chunk is
-// copied the next is filled, so a writer holds two.
-const chunkSize = 4 << 20
-
-// chunks keeps the memory of chunks for the next writer.
-var chunks = sync.Pool{New: func() any { return new(make([]byte, 0, chunkSize+chunkSize/8)) }}
-
 var errClosed = errors.New("the writer is closed")
 
-// writer stages the records of one slice in a temporary table of its connection.
-// Each chunk is a COPY and a transaction of its own, so that no transaction is
-// open while the vendor is slow; Checkpoint and Commit merge what is staged.
+// writer lands the records of one slice. It gathers them in chunks; a chunk that
+// is full is sent by its route while the next is filled (route.go). Checkpoint and
+// Commit land what is left, in one transaction with the ledger (merge.go). A slice
+// whose rows fit into one chunk needs the server only then.
 type writer struct {
 	sink    *Sink
 	attempt sink.Attempt
 	table   table
+	gate    *gate
 	decoder *record.Decoder
-	pace    sink.Sampler
-	conn    *pgxpool.Conn
 	ctx     context.Context // of Begin: governs what Record does
 	cancel  context.CancelFunc
 
 	row     record.Row
+	mark    []byte // what the attempt's rows end with
 	keyText []byte
 	known   seen
 	again   int64 // rows of keys that may have come before, in the whole attempt
+	scope   scope
+	pace    sink.Sampler
+	aside   *quarantine.Set
 
-	filling *[]byte
-	copying *[]byte
-	copied  chan error // the outcome of the COPY under way; nil if there is none
+	fresh   *chunk // of keys that come for the first time
+	repeats *chunk // of others; nil before the first
+	idle    *chunk // empty, to be filled while another is sent
+	sending *chunk
+	sent    chan error // the outcome of the sending under way; nil if there is none
 	err     error      // what broke the writer: it then does nothing more
 
+	// The sending goroutine owns what follows until its outcome was received.
+
+	using sync.Mutex // while conn is in use
+	conn  *pgxpool.Conn
+	long  bool // conn is held beyond one transaction
+	tx    *transaction
+	route route
+	ask   asking
+	temps temps
+
 	part        part
-	checkpoints bool // keys of earlier parts are in the table written
+	checkpoints bool // earlier parts of the attempt are committed
 	counts      ledger.Counts
-
-	aside   *quarantine.Set
-	sparing bool // the table spared is there
 }
 
-// part is what was staged since the last checkpoint.
+// part is what came since the last checkpoint.
 type part struct {
-	staged int64
-	again  bool // holds rows of keys that may have come before
+	staged    int64 // rows in the staging table
+	settled   int64 // of them, those of which each key is there once
+	again     bool  // some of them are of keys that may have come before
+	direct    int64 // rows that were copied into the table itself
+	unchanged int64 // rows that are at rest as they came
 }
+
+// temps says which temporary tables the connection has.
+type temps struct{ staging, unchanged, spared bool }
 
 // Begin starts writing a slice. ctx governs the writer until it is closed.
 func (s *Sink) Begin(ctx context.Context, a sink.Attempt) (sink.Writer, error) {
-	w, err := s.stage(ctx, a)
+	w, err := s.writer(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	if err := w.watch(ctx); err != nil {
 		_ = w.Close() // which fails for no other reason
-		return nil, fault(ctx, "stage "+w.table.String(), err)
+		return nil, fault(ctx, "write "+w.table.String(), err)
 	}
 	return w, nil
 }
 
-// stage makes a writer with its staging table.
-func (s *Sink) stage(ctx context.Context, a sink.Attempt) (*writer, error) {
+func (s *Sink) writer(ctx context.Context, a sink.Attempt) (*writer, error) {
 	t := newTable(a.Slice.Source, a.Stream)
-	op := "stage " + t.String()
+	op := "write " + t.String()
 	decoder, err := record.NewDecoder(a.Stream)
 	if err != nil {
 		return nil, &sink.Error{Fault: sink.FaultSchema, Op: op, Err: err, Hint: "correct the stream's declaration"}
@@ -88,18 +98,11 @@ func (s *Sink) stage(ctx context.Context, a sink.Attempt) (*writer, error) {
 	if err != nil {
 		return nil, &sink.Error{Fault: sink.FaultSchema, Op: op, Err: err, Hint: "correct the stream's declaration"}
 	}
-	conn, err := s.writers.Acquire(ctx)
-	if err != nil {
-		return nil, fault(ctx, op, err)
-	}
-	if _, err := conn.Exec(ctx, t.createStaging()); err != nil {
-		conn.Release()
-		return nil, fault(ctx, op, err)
-	}
 	a.StartedAt = a.StartedAt.Truncate(time.Microsecond) // as it is stored
 	w := &writer{
-		sink: s, attempt: a, table: t, decoder: decoder, pace: a.NewSampler(), conn: conn, aside: aside,
-		filling: chunks.Get().(*[]byte), copying: chunks.Get().(*[]byte),
+		sink: s, attempt: a, table: t, gate: s.gates.of(t.lock()), decoder: decoder,
+		mark: appendMark(nil, a.Run, a.StartedAt), scope: newScope(t, a.Slice), pace: a.NewSampler(), aside: aside,
+		fresh: newChunk(&s.memory, s.chunk, false),
 	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	return w, nil
@@ -110,10 +113,8 @@ func (w *writer) Record(raw []byte) error {
 		return w.err
 	}
 	select {
-	case err := <-w.copied:
-		w.copied = nil
-		if err != nil {
-			w.err = err
+	case err := <-w.sent:
+		if err := w.received(err); err != nil {
 			return err
 		}
 	default:
@@ -123,73 +124,100 @@ func (w *writer) Record(raw []byte) error {
 		return err
 	}
 	w.keyText = w.decoder.AppendKey(w.keyText[:0], &w.row)
-	again := int64(0)
+	c, again := w.fresh, int64(0)
 	if w.known.add(xxh3.Hash(w.keyText)) {
-		again = w.again + 1
+		if w.repeats == nil {
+			w.repeats = newChunk(&w.sink.memory, w.sink.chunk, true)
+		}
+		c, again = w.repeats, w.again+1
 	}
-	chunk := *w.filling
-	if len(chunk) == 0 {
-		chunk = append(chunk, copyHeader...)
+	if c.rows == 0 {
+		c.begin()
 	}
-	row, err := appendRow(chunk, w.table.columns, &w.row, again)
+	before := len(c.data)
+	data, err := appendRow(c.data, w.table.columns, &w.row, w.mark, again)
 	if err != nil {
-		*w.filling = row[:len(chunk)]
+		c.data = data[:before]
 		return err
 	}
-	*w.filling = row
 	w.pace.End(started)
-	w.part.staged++
+	c.data = data
+	c.rows++
 	if w.aside.Watching() {
 		w.aside.Landed(w.keyText)
 	}
 	if again > 0 {
-		w.again, w.part.again = again, true
+		w.again = again
+	} else {
+		w.scope.count(&w.row)
 	}
-	if len(row) >= chunkSize {
-		return w.flush(w.ctx)
+	if len(data) < c.full || c.grow() {
+		return nil
 	}
-	return nil
+	return w.flush(w.ctx, c)
 }
 
-// flush starts to copy the chunk that was filled, after the one before.
-func (w *writer) flush(ctx context.Context) error {
+// flush starts to send a chunk, after the one before.
+func (w *writer) flush(ctx context.Context, c *chunk) error {
 	if err := w.wait(ctx); err != nil {
 		return err
 	}
-	if len(*w.filling) == 0 {
-		return nil
+	next := w.idle
+	if next == nil {
+		next = newChunk(c.memory, c.limit, c.repeat)
 	}
-	w.filling, w.copying = w.copying, w.filling
-	w.copied = make(chan error, 1)
-	go func(chunk *[]byte, copied chan<- error) { // awaited by wait
-		*chunk = append(*chunk, copyTrailer...)
+	next.growWith(c)
+	next.repeat = c.repeat
+	if w.idle = nil; c.repeat {
+		w.repeats = next
+	} else {
+		w.fresh = next
+	}
+	w.sending, w.sent = c, make(chan error, 1)
+	go func(sent chan<- error) { // awaited by wait
 		_, end := w.step(w.ctx, sink.Copying, "COPY")
-		_, err := w.conn.Conn().PgConn().CopyFrom(w.ctx, bytes.NewReader(*chunk), w.table.copyIn())
-		if *chunk = (*chunk)[:0]; err != nil {
-			*chunk = nil // the driver may still read it for a moment
-		}
+		err := w.send(w.ctx, c)
 		end(err)
-		copied <- fault(w.ctx, "copy into the staging table of "+w.table.String(), err)
-	}(w.copying, w.copied)
+		sent <- fault(w.ctx, "send rows to "+w.table.String(), err)
+	}(w.sent)
 	return nil
 }
 
-// wait returns when no COPY is under way, with what broke the writer if anything.
-// If ctx ends before, the writer is broken and the COPY left to Close.
+// wait returns when nothing is being sent, with what broke the writer if anything.
+// If ctx ends before, the writer is broken and the rest left to Close.
 func (w *writer) wait(ctx context.Context) error {
-	if w.copied == nil {
+	if w.sent == nil {
 		return w.err
 	}
-	var err error
 	select {
-	case err = <-w.copied:
-		w.copied = nil
+	case err := <-w.sent:
+		return w.received(err)
 	case <-ctx.Done():
-		err = fault(ctx, "write "+w.attempt.Slice.String(), ctx.Err())
+		if w.err == nil {
+			w.err = fault(ctx, "write "+w.attempt.Slice.String(), ctx.Err())
+		}
+		return w.err
 	}
-	if w.err == nil {
-		w.err = err
+}
+
+// received takes the outcome of a sending.
+func (w *writer) received(err error) error {
+	w.sent = nil
+	if err != nil {
+		w.disconnect() // others may wait for the table
+		w.sending.drop(false)
+		if w.err == nil {
+			w.err = err
+		}
+		return w.err
 	}
+	w.sending.empty()
+	if w.idle == nil {
+		w.idle = w.sending
+	} else {
+		w.sending.drop(true)
+	}
+	w.sending = nil
 	return w.err
 }
 
@@ -211,47 +239,55 @@ func (w *writer) Commit(ctx context.Context, usage connector.Usage) (ledger.Coun
 	return w.counts, nil
 }
 
-// land merges what is staged. A writer that failed to is broken.
+// land commits what has come. A writer that failed to is broken.
 func (w *writer) land(ctx context.Context, l landing) error {
-	if err := w.flush(ctx); err != nil {
-		return err
-	}
 	if err := w.wait(ctx); err != nil {
 		return err
 	}
-	counts, err := w.merge(ctx, l)
+	w.using.Lock()
+	merging, end := w.step(ctx, sink.Merging, "merge")
+	counts, err := w.merge(merging, l)
+	end(err)
+	if err == nil {
+		_, end = w.step(ctx, sink.Committing, "COMMIT")
+		err = w.commit(ctx)
+		end(err)
+	}
+	w.using.Unlock()
 	if err != nil {
 		w.err = fault(ctx, "commit "+w.attempt.Slice.String(), err)
+		w.disconnect() // others may wait for the table
 		return w.err
 	}
 	w.counts, w.part = counts, part{}
+	w.emptyChunks()
 	return nil
 }
 
+func (w *writer) emptyChunks() {
+	w.fresh.empty()
+	if w.repeats != nil {
+		w.repeats.empty()
+	}
+}
+
 func (w *writer) Close() error {
-	if w.conn == nil {
+	if w.cancel == nil {
 		return nil
 	}
-	// A server that does not answer must not keep us: give the COPY some time,
-	// then break the connection.
+	// A server that does not answer must not keep us: give it some time, then
+	// break the connection.
 	giveUp := time.AfterFunc(endTimeout, w.cancel)
 	_ = w.wait(context.Background()) // what broke the writer was told before
 	giveUp.Stop()
 	w.cancel()
+	w.cancel = nil
+	reusable := w.err == nil || errors.Is(w.err, errClosed)
 	w.err = errClosed
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
-	defer cancel()
-	conn := w.conn
-	w.conn = nil
-	if _, err := conn.Exec(ctx, "DROP TABLE IF EXISTS "+staging+", "+written+", "+spared); err != nil {
-		closeConn(ctx, conn.Conn()) // the tables go with the session
+	w.disconnect()
+	for _, c := range []*chunk{w.fresh, w.repeats, w.idle, w.sending} {
+		c.drop(reusable)
 	}
-	conn.Release()
-	for _, chunk := range []*[]byte{w.filling, w.copying} {
-		if c := cap(*chunk); c > 0 && c <= 2*chunkSize { // not what one huge record needed
-			*chunk = (*chunk)[:0]
-			chunks.Put(chunk)
-		}
-	}
+	w.fresh, w.repeats, w.idle, w.sending = nil, nil, nil, nil
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -61,7 +62,9 @@ func (s *store) populate(t *testing.T) {
 	checkpoint(t, w, `{"page":7}`)
 	commit(t, w)
 	s.land(t, attempt(r.ID, customers, connector.Window{}), `{"id":1,"name":"Ada"}`, `{"id":2,"name":""}`)
-	s.land(t, attempt(r.ID, customers, connector.Window{}), `{"id":2,"name":""}`)
+	again := attempt(r.ID, customers, connector.Window{})
+	again.StartedAt = again.StartedAt.Add(time.Second)
+	s.land(t, again, `{"id":2,"name":""}`)
 	s.land(t, attempt(r.ID, calls, day(0)), `{"id":"a","at":"2026-03-01T10:00:00Z","seconds":3}`)
 	s.fail(t, attempt(r.ID, calls, day(1)), errors.New("no\tanswer\\"))
 	s.read(t, attempt(r.ID, calls, day(2)), `{"id":"b","at":"never","seconds":"\t"}`)

@@ -56,6 +56,10 @@ type Harness struct {
 	// physically written, such as PostgreSQL's ctid; empty if there is none.
 	RowVersion string
 
+	// ManyRows is how many rows the case with many rows writes; 0 means as many
+	// as time allows.
+	ManyRows int
+
 	// Newer makes the store look as if a newer program had migrated it.
 	Newer func(t testing.TB, address string)
 }

@@ -1,6 +1,7 @@
 package sinktest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,29 +29,30 @@ var writerCases = map[string]func(*testing.T, Harness){
 	"many rows": func(t *testing.T, h Harness) {
 		s := open(t, h)
 		s.prepare(t, calls)
-		const rows, twice = manyRows, manyRows / 50
-		write := func(run int64, seconds func(i int) int) ledger.Counts {
+		rows := int64(cmp.Or(h.ManyRows, manyRows))
+		twice := rows / 50
+		write := func(run int64, seconds func(i int64) int64) ledger.Counts {
 			w := s.begin(t, attempt(run, calls, day(0)))
 			for i := range rows {
-				if err := w.Record([]byte(call(fmt.Sprint("call-", i*7919%rows), day(0).Since, seconds(i)))); err != nil {
+				if err := w.Record([]byte(call(fmt.Sprint("call-", i*7919%rows), day(0).Since, int(seconds(i))))); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for i := range twice { // far from where they came first
-				if err := w.Record([]byte(call(fmt.Sprint("call-", i*7919%rows), day(0).Since, seconds(i)+1))); err != nil {
+				if err := w.Record([]byte(call(fmt.Sprint("call-", i*7919%rows), day(0).Since, int(seconds(i))+1))); err != nil {
 					t.Fatal(err)
 				}
 			}
 			return commit(t, w)
 		}
-		wantCounts(t, ledger.Counts{Rows: rows, Inserted: rows}, write(1, func(i int) int { return i }))
-		if n := len(s.rows(t, "calls", "id")); n != rows {
+		wantCounts(t, ledger.Counts{Rows: rows, Inserted: rows}, write(1, func(i int64) int64 { return i }))
+		if n := int64(len(s.rows(t, "calls", "id"))); n != rows {
 			t.Errorf("want %d rows, got %d", rows, n)
 		}
-		wantCounts(t, ledger.Counts{Rows: rows, Unchanged: rows}, write(2, func(i int) int { return i }))
-		half := func(i int) int { return i + 10*((i/twice)%2) }
+		wantCounts(t, ledger.Counts{Rows: rows, Unchanged: rows}, write(2, func(i int64) int64 { return i }))
+		half := func(i int64) int64 { return i + 10*((i/twice)%2) }
 		wantCounts(t, ledger.Counts{Rows: rows, Updated: rows / 2, Unchanged: rows / 2}, write(3, half))
-		few := func(i int) int {
+		few := func(i int64) int64 {
 			if i%100 == 0 {
 				return i - 10
 			}

@@ -1,0 +1,106 @@
+package postgres
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// chunkSize is how much a writer gathers before it is sent. While one chunk
+	// is sent the next is filled, so a writer that has much holds two.
+	chunkSize = 4 << 20
+	// firstChunk is what a chunk holds before it grows: enough for most slices of
+	// a vendor that answers in small pages.
+	firstChunk = 64 << 10
+	// growth is by how much a chunk grows that is full.
+	growth = 8
+	// chunkMemory is what the chunks of all writers may grow to together. A chunk
+	// that may not grow is sent as it is, so nobody waits for memory.
+	chunkMemory = 40 << 20
+)
+
+// memory is what is left for chunks to grow.
+type memory struct{ left atomic.Int64 }
+
+func (m *memory) take(n int) bool {
+	if m.left.Add(-int64(n)) >= 0 {
+		return true
+	}
+	m.left.Add(int64(n))
+	return false
+}
+
+// buffers keeps the memory of chunks of full size for the next writer.
+var buffers = sync.Pool{New: func() any { return new(make([]byte, 0, chunkSize+chunkSize/8)) }}
+
+// A chunk is rows on their way to the server, as the data of a binary COPY.
+type chunk struct {
+	data   []byte // the header and the rows; no trailer yet
+	rows   int64
+	repeat bool      // its rows are of keys that may have come before
+	since  time.Time // when its first row came
+	full   int       // it is sent when it holds so much
+	limit  int       // and grows to this
+	memory *memory
+	taken  int // of memory
+}
+
+func newChunk(m *memory, limit int, repeat bool) *chunk {
+	full := min(firstChunk, limit)
+	return &chunk{data: make([]byte, 0, full+full/8), full: full, limit: limit, memory: m, repeat: repeat}
+}
+
+func (c *chunk) begin() {
+	c.data = append(c.data[:0], copyHeader...)
+	c.since = time.Now()
+}
+
+// grow makes a full chunk larger and reports whether it could.
+func (c *chunk) grow() bool {
+	size := min(growth*c.full, c.limit)
+	if size <= c.full || !c.memory.take(size-c.full) {
+		return false
+	}
+	c.taken += size - c.full
+	c.full = size
+	if cap(c.data) < size {
+		if size == chunkSize {
+			c.data = append((*buffers.Get().(*[]byte))[:0], c.data...)
+		} else {
+			c.data = append(make([]byte, 0, size+size/8), c.data...)
+		}
+	}
+	return true
+}
+
+// growWith makes an empty chunk as large as another.
+func (c *chunk) growWith(other *chunk) {
+	for c.full < other.full && c.grow() {
+	}
+}
+
+func (c *chunk) empty() { c.data, c.rows = c.data[:0], 0 }
+
+// drop gives the memory back. The driver may still read what is in it after a
+// COPY that failed; it then is not for others.
+func (c *chunk) drop(reusable bool) {
+	if c == nil {
+		return
+	}
+	c.memory.left.Add(int64(c.taken))
+	if reusable && cap(c.data) >= chunkSize && cap(c.data) <= 2*chunkSize { // not what one huge record needed
+		data := c.data[:0]
+		buffers.Put(&data)
+	}
+	c.data, c.taken, c.rows = nil, 0, 0
+}
+
+// eachRow calls f with the fields of each row, length words included, in order.
+func (c *chunk) eachRow(f func(row []byte)) {
+	for rest := c.data[len(copyHeader):]; len(rest) > 0; {
+		n := rowLength(rest)
+		f(rest[:n])
+		rest = rest[n:]
+	}
+}
