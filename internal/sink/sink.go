@@ -17,6 +17,8 @@ import (
 type Sink interface {
 	History
 	Schedules
+	Backfills
+	Yielding
 	Quarantine
 
 	// Migrate brings the agent's own tables to the version of this program,
@@ -148,6 +150,7 @@ type Run struct {
 	StartedAt time.Time
 	TraceID   string // 32 hex digits, or empty
 	SpanID    string // of the run in its trace: 16 hex digits, or empty
+	Backfill  int64  // the backfill that it is part of; 0 for a pull
 	RunEnd           // zero while the run goes on
 }
 

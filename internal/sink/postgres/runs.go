@@ -12,9 +12,9 @@ import (
 
 // StartRun records a run that begins.
 func (s *Sink) StartRun(ctx context.Context, r sink.Run) (id int64, err error) {
-	const insert = `INSERT INTO winch.runs (source, connector, trigger, started_at, trace_id, span_id)
-VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`
-	err = s.pool.QueryRow(ctx, insert, r.Source, r.Connector, r.Trigger, r.StartedAt, r.TraceID, r.SpanID).Scan(&id)
+	const insert = `INSERT INTO winch.runs (source, connector, trigger, started_at, trace_id, span_id, backfill)
+VALUES ($1, $2, $3, $4, $5, $6, NULLIF($7, 0)) RETURNING id`
+	err = s.pool.QueryRow(ctx, insert, r.Source, r.Connector, r.Trigger, r.StartedAt, r.TraceID, r.SpanID, r.Backfill).Scan(&id)
 	return id, fault(ctx, "record a run of "+r.Source, err)
 }
 
@@ -42,7 +42,7 @@ WHERE id = $26 AND outcome = ''`
 	return err
 }
 
-const runColumns = "id, source, connector, trigger, started_at, trace_id, ended_at, outcome, slices, failed, " + countColumns + ", error_kind, error, span_id, hint, " + timeColumns
+const runColumns = "id, source, connector, trigger, started_at, trace_id, ended_at, outcome, slices, failed, " + countColumns + ", error_kind, error, COALESCE(backfill, 0), span_id, hint, " + timeColumns
 
 // Runs returns the newest runs of a source, of all if it is empty.
 func (s *Sink) Runs(ctx context.Context, source string, limit int) ([]sink.Run, error) {
@@ -64,7 +64,7 @@ func (s *Sink) runs(ctx context.Context, where string, limit int, arg any) ([]si
 			(*moment)(&r.EndedAt), &r.Outcome, &r.Slices, &r.Failed,
 		}
 		targets = append(targets, countTargets(&r.Counts, &r.Usage)...)
-		targets = append(targets, (*kind)(&r.ErrorKind), &r.Error, &r.SpanID, &r.Hint)
+		targets = append(targets, (*kind)(&r.ErrorKind), &r.Error, &r.Backfill, &r.SpanID, &r.Hint)
 		err = row.Scan(append(targets, timeTargets(&r.Usage, &r.Stages)...)...)
 		return r, err
 	})

@@ -81,6 +81,7 @@ func Run(t *testing.T, h Harness) {
 		{"ledger", ledgerCases},
 		{"quarantine", quarantineCases},
 		{"supersede", supersedeCases},
+		{"backfill", backfillCases},
 		{"runs", runCases},
 		{"stages", stageCases},
 		{"history", historyCases},

@@ -12,8 +12,8 @@ import (
 // StartRun implements sink.Sink.
 func (s *Sink) StartRun(ctx context.Context, r sink.Run) (id int64, err error) {
 	err = s.update(ctx, "record start of a run of "+r.Source, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `INSERT INTO "winch.runs" (source, connector, "trigger", started_at, trace_id, span_id) VALUES (?, ?, ?, ?, ?, ?)`,
-			r.Source, r.Connector, r.Trigger, timestamp(r.StartedAt), r.TraceID, r.SpanID)
+		result, err := tx.ExecContext(ctx, `INSERT INTO "winch.runs" (source, connector, "trigger", started_at, trace_id, span_id, backfill) VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0))`,
+			r.Source, r.Connector, r.Trigger, timestamp(r.StartedAt), r.TraceID, r.SpanID, r.Backfill)
 		if err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func kindText(kind connector.Kind, text string) string {
 	return kind.String()
 }
 
-const selectRuns = `SELECT id, source, connector, "trigger", started_at, trace_id, ended_at, outcome, slices, failed, error_kind, error, span_id, hint, ` +
+const selectRuns = `SELECT id, source, connector, "trigger", started_at, trace_id, ended_at, outcome, slices, failed, error_kind, error, coalesce(backfill, 0), span_id, hint, ` +
 	sumColumns + `, ` + timeColumns + ` FROM "winch.runs"`
 
 // Runs implements sink.Sink.
@@ -83,7 +83,7 @@ func scanRun(rows *sql.Rows) (r sink.Run, err error) {
 	)
 	into := []any{
 		&r.ID, &r.Source, &r.Connector, &r.Trigger, &started, &r.TraceID, &ended, &r.Outcome, &r.Slices, &r.Failed, &kind, &r.Error,
-		&r.SpanID, &r.Hint,
+		&r.Backfill, &r.SpanID, &r.Hint,
 	}
 	var spent times
 	into = append(into, sum.into()...)
