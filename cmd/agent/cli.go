@@ -103,6 +103,7 @@ state safe.`,
 		a.connectorCommand(),
 		a.previewCommand(),
 		a.planCommand(),
+		a.backfillCommand(),
 		a.pullCommand(),
 		a.runsCommand(),
 		a.agentsCommand(),
@@ -283,7 +284,7 @@ func hintOf(err error) string {
 	}
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd())
 }

@@ -108,21 +108,28 @@ func (a *app) planSource(ctx context.Context, store sink.Sink, launcher *plugin.
 	return nil
 }
 
+// planReport is a plan as JSON. Scripts rely on it.
+type planReport struct {
+	Slices    []sliceReport    `json:"slices"`
+	Estimates []estimateReport `json:"estimates"`
+}
+
+func (p plan) report() planReport {
+	reports := make([]sliceReport, 0, len(p.due))
+	for _, d := range p.due {
+		one := sliceReport{Source: d.Slice.Source, Stream: d.Slice.Stream, Partition: d.Slice.Partition, Reason: d.Reason}
+		one.Since, one.Until = bounds(d.Slice.Window)
+		if !d.LastReadAt.IsZero() {
+			one.LastReadAt = &d.LastReadAt
+		}
+		reports = append(reports, one)
+	}
+	return planReport{reports, append(append([]estimateReport{}, p.streams...), p.sources...)}
+}
+
 func (a *app) printPlan(p plan) error {
 	if a.json() {
-		reports := make([]sliceReport, 0, len(p.due))
-		for _, d := range p.due {
-			one := sliceReport{Source: d.Slice.Source, Stream: d.Slice.Stream, Partition: d.Slice.Partition, Reason: d.Reason}
-			one.Since, one.Until = bounds(d.Slice.Window)
-			if !d.LastReadAt.IsZero() {
-				one.LastReadAt = &d.LastReadAt
-			}
-			reports = append(reports, one)
-		}
-		return a.printJSON(struct {
-			Slices    []sliceReport    `json:"slices"`
-			Estimates []estimateReport `json:"estimates"`
-		}{reports, append(append([]estimateReport{}, p.streams...), p.sources...)})
+		return a.printJSON(p.report())
 	}
 	if len(p.due) == 0 {
 		a.printf("nothing is due\n")

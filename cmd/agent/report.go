@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/pull"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
@@ -101,6 +104,11 @@ func explain(err error) (text, hint *string) {
 // printResults prints the results of a pull for a person: a table a source, then
 // every failure with what to try, and where its last exchanges are kept.
 func (a *app) printResults(results []pull.Result, kept map[string]string) {
+	a.printResultsAgain(results, kept, pullAgain)
+}
+
+// printResultsAgain is printResults for what another command reads again.
+func (a *app) printResultsAgain(results []pull.Result, kept map[string]string, again func(pull.Result) string) {
 	for _, res := range results {
 		a.printf("%s (%s): %s", res.Name, res.Connector, outcomeText(res.Status))
 		if res.Run > 0 {
@@ -120,7 +128,7 @@ func (a *app) printResults(results []pull.Result, kept map[string]string) {
 		if n := res.Counts.Quarantined; n > 0 {
 			a.printf("  %s could not become rows: winch quarantine list %s\n", count(n, "record"), res.Name)
 		}
-		a.printFailures(res)
+		a.printFailures(res, again(res))
 		if path := kept[res.Name]; path != "" {
 			a.printf("  what was said last, redacted, is in %s\n", path)
 		}
@@ -151,7 +159,7 @@ func (a *app) printStreams(res pull.Result) {
 }
 
 // printFailures says what is missing and what to do about it.
-func (a *app) printFailures(res pull.Result) {
+func (a *app) printFailures(res pull.Result, again string) {
 	failure := func(err error) {
 		text, hint := explain(err)
 		a.printf("  failed: %s\n", *text)
@@ -169,16 +177,58 @@ func (a *app) printFailures(res pull.Result) {
 		if res.Err == nil || s.Err.Error() != res.Err.Error() {
 			failure(s.Err)
 		}
-		if missing := s.Due - s.Slices; missing > 1 {
-			a.printf("          %d of %d slices of %s are missing\n", missing, s.Due, s.Name)
+		if missing := missingText(s); missing != "" {
+			a.printf(" missing: %s %s\n", s.Name, missing)
 		}
 	}
 	switch {
 	case res.Status == sink.Interrupted:
 		a.printf("  interrupted: what is landed is landed, the same command goes on from there\n")
 	case res.Failures() > 0 && res.Run > 0:
-		a.printf("  the rest is landed; once the cause is gone: winch pull %s\n", res.Name)
+		a.printf("  the rest is landed; once the cause is gone: %s\n", again)
 	}
+}
+
+// pullAgain is the command that reads what a pull could not.
+func pullAgain(res pull.Result) string {
+	var names []string
+	for _, s := range res.Streams {
+		if s.Slices < s.Due || s.Err != nil {
+			names = append(names, s.Name)
+		}
+	}
+	if len(names) == 0 || len(names) == len(res.Streams) {
+		return "winch pull " + res.Name
+	}
+	return "winch pull " + res.Name + " --stream " + strings.Join(names, ",")
+}
+
+// mostMissing is how many times of a stream are named as missing.
+const mostMissing = 5
+
+// missingText names the times that a stream lacks, adjacent windows as one.
+func missingText(s pull.StreamResult) string {
+	missing := slices.SortedFunc(slices.Values(s.Missing), func(a, b ledger.Slice) int {
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), a.Window.Since.Compare(b.Window.Since))
+	})
+	var texts []string
+	for i := 0; i < len(missing); {
+		whole, n := missing[i], i+1
+		for ; n < len(missing) && missing[n].Partition == whole.Partition && missing[n].Window.Since.Equal(whole.Window.Until); n++ {
+			whole.Window.Until = missing[n].Window.Until
+		}
+		if text := whole.Window.String(); !whole.Window.IsZero() {
+			if whole.Partition != "" {
+				text = "[" + whole.Partition + "] " + text
+			}
+			texts = append(texts, text)
+		}
+		i = n
+	}
+	if more := len(texts) - mostMissing; more > 0 {
+		texts = append(texts[:mostMissing], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, ", ")
 }
 
 func outcomeText(o sink.Outcome) string {

@@ -19,13 +19,13 @@ func (r *run) draining() bool {
 }
 
 // sleep waits, unless the run is to end first.
-func (r *run) sleep(ctx context.Context, d time.Duration) error {
+func (j Job) sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-r.job.Drain:
+	case <-j.Drain:
 		return errDrained
 	case <-timer.C:
 		return nil

@@ -34,12 +34,20 @@ type Job struct {
 	Source    string
 	Budget    string // see sink.Claim
 	Connector string
-	Trigger   string // what caused the run: pull, demo
+	Trigger   string // what caused the run: pull, backfill, demo
+	// Backfill is the backfill that the run is part of; 0 for a pull. A pull waits
+	// for a backfill to give way, and never the other way round.
+	Backfill int64
 	// Open starts a session. It may be called again when a session's process has
 	// died.
 	Open func(ctx context.Context) (*Session, error)
 	// Select chooses the wanted streams among those that the source offers.
 	Select func([]connector.Stream) ([]ledger.Want, error)
+	// Plan says which slices of a stream are due; ledger.Plan if nil.
+	Plan func(ledger.Want, []ledger.Entry, time.Time) []ledger.Due
+	// Gate is asked before each slice begins; may be nil. Its error ends the run
+	// once the slices under way have ended.
+	Gate func(context.Context) error
 	// AsOf is the moment the run is planned for.
 	AsOf time.Time
 	// Drain, once closed, lets the run end early: no slice is begun, those that are
@@ -94,7 +102,7 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 	res := Result{Name: job.Source, Connector: job.Connector}
 	ctx, span := startRun(ctx, job)
 	defer func() { span.end(res) }()
-	held, release, err := p.Sink.Lock(ctx, sink.Claim{Source: job.Source, Budget: job.Budget})
+	held, release, err := p.lock(ctx, job)
 	if err != nil {
 		res.fail(ctx, err)
 		return res, err
@@ -111,7 +119,7 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 	span.linkLost(ctx, p.Sink, job.Source)
 	id, err := p.Sink.StartRun(ctx, sink.Run{
 		Source: job.Source, Connector: job.Connector, Trigger: job.Trigger, StartedAt: time.Now(),
-		TraceID: span.traceID(), SpanID: span.spanID(),
+		TraceID: span.traceID(), SpanID: span.spanID(), Backfill: job.Backfill,
 	})
 	if err != nil {
 		res.fail(ctx, err)
@@ -261,7 +269,11 @@ func (r *run) prepare(ctx context.Context, src connector.Source, state *streamSt
 		return nil, err
 	}
 	state.want.Partitions = partitions
-	due := ledger.Plan(state.want, entries, r.job.AsOf)
+	plan := r.job.Plan
+	if plan == nil {
+		plan = ledger.Plan
+	}
+	due := plan(state.want, entries, r.job.AsOf)
 	if r.job.FromBeginning {
 		for i := range due {
 			due[i].Cursor = nil
@@ -299,8 +311,12 @@ func (r *run) readAll(ctx context.Context, tasks []task) error {
 	}
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(limit)
+	var stop error
 	for _, t := range tasks {
 		if inner.Err() != nil || r.draining() {
+			break
+		}
+		if stop = r.gate(inner); stop != nil {
 			break
 		}
 		group.Go(func() error {
@@ -313,7 +329,10 @@ func (r *run) readAll(ctx context.Context, tasks []task) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return ctx.Err() // cancelled before the last task was handed out
+	if err := ctx.Err(); err != nil {
+		return err // cancelled before the last task was handed out
+	}
+	return stop
 }
 
 // source returns the session's source, opening a session if there is none whose

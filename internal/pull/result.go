@@ -63,6 +63,8 @@ type StreamResult struct {
 	Usage   connector.Usage
 	Seconds float64 // from the first slice's start to the last one's end
 	Err     error   // the first failure
+	// Missing are the slices that failed or were skipped.
+	Missing []ledger.Slice
 }
 
 // fail makes the result that of a run that ended by err before it did anything.
@@ -94,7 +96,7 @@ func (r *run) fill(ctx context.Context, res *Result, err error) {
 		res.Streams = append(res.Streams, one)
 	}
 	switch {
-	case ctx.Err() != nil && connector.Cancelled(err), errors.Is(err, sink.ErrCancelled):
+	case ctx.Err() != nil && connector.Cancelled(err), errors.Is(err, sink.ErrCancelled), stopped(err):
 		res.Status = sink.Interrupted
 	case err == nil && open > 0 && r.draining(): // what failed beside is in the ledger
 		res.Status = sink.Interrupted
@@ -139,7 +141,7 @@ func (res Result) end(now time.Time) sink.RunEnd {
 	for _, s := range res.Streams {
 		end.Slices += int64(s.Slices)
 	}
-	if first := res.FirstError(); first != nil && (res.Status != sink.Interrupted || errors.Is(first, sink.ErrCancelled)) {
+	if first := res.FirstError(); first != nil && (res.Status != sink.Interrupted || errors.Is(first, sink.ErrCancelled) || stopped(first)) {
 		end.ErrorKind = connector.KindOf(first)
 		end.Error = first.Error()
 		end.Hint = sink.HintOf(first)
@@ -170,22 +172,24 @@ func (s *streamState) interrupt(usage connector.Usage) {
 	s.result.Usage = s.result.Usage.Add(usage)
 }
 
-func (s *streamState) skip() {
+func (s *streamState) skip(slice ledger.Slice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.result.Skipped++
+	s.result.Missing = append(s.result.Missing, slice)
 }
 
 // failSlice notes a slice that was given up. What is forbidden closes its
 // partition: the vendor would refuse the other windows too.
-func (s *streamState) failSlice(partition string, usage connector.Usage, err error) {
+func (s *streamState) failSlice(slice ledger.Slice, usage connector.Usage, err error) {
 	s.mu.Lock()
 	s.result.Failed++
+	s.result.Missing = append(s.result.Missing, slice)
 	s.result.Usage = s.result.Usage.Add(usage)
 	s.result.Seconds = time.Since(s.first).Seconds()
 	s.mu.Unlock()
 	if connector.KindOf(err) == connector.KindForbidden {
-		s.fail(partition, err)
+		s.fail(slice.Partition, err)
 		return
 	}
 	s.note(err)

@@ -31,7 +31,7 @@ const (
 func (r *run) readSlice(ctx context.Context, t task) error {
 	slice := t.due.Slice
 	if t.stream.isClosed(slice.Partition) {
-		t.stream.skip()
+		t.stream.skip(slice)
 		return nil
 	}
 	ctx, span := r.sliceSpan(ctx, t.due)
@@ -76,7 +76,7 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 			r.log.WarnContext(ctx, "slice is tried again", "slice", slice.String(), "wait", wait.String(), "error", err)
 			r.observe(Event{Kind: Waiting, Slice: slice, Wait: wait, Err: err})
 			pause := time.Now()
-			ended := r.sleep(ctx, wait)
+			ended := r.job.sleep(ctx, wait)
 			tracing.Waited(ctx, pause, reasonOf(err))
 			if ended != nil {
 				t.stream.interrupt(usage)
@@ -91,7 +91,7 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 		r.observe(Event{Kind: Failed, Slice: slice, Err: err, Usage: usage, Stages: clock.Total()})
 		r.failed(ctx, span, t.due, usage, begun, err)
 		a.Clock = &clock
-		t.stream.failSlice(slice.Partition, usage, err)
+		t.stream.failSlice(slice, usage, err)
 		if failErr := r.Sink.Fail(context.WithoutCancel(ctx), a, usage, err); failErr != nil {
 			r.log.ErrorContext(ctx, "failure of the slice not recorded", "slice", slice.String(), "error", failErr)
 			if !stopsRun(err) {
