@@ -22,11 +22,11 @@ const waitPause = 500 * time.Millisecond
 // lock takes the source. A pull that finds a backfill at it announces itself and
 // waits until that gives way, at its next boundary of a slice; of anybody else the
 // source stays busy.
-func (p *Puller) lock(ctx context.Context, job Job) (held context.Context, release func(), err error) {
+func (p *Puller) lock(ctx context.Context, job Job) (context.Context, func(), error) {
 	claim := sink.Claim{Source: job.Source, Budget: job.Budget}
 	waiter := ""
 	for {
-		held, release, err = p.Sink.Lock(ctx, claim)
+		held, release, err := p.Sink.Lock(ctx, claim)
 		var busy *sink.Busy
 		if waiter == "" && (!errors.As(err, &busy) || job.Backfill != 0) {
 			return held, release, err
