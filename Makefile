@@ -61,6 +61,10 @@ vendors: ## land every vendor's account through every fault, and print what it t
 bench-plan: ## measure planning 1,000 streams x 5 years of days, and the size of the ledger
 	$(GO) test -run '^$$' -bench 'Plan|LedgerSize' -benchtime 1x ./internal/ledger ./internal/sink/postgres ./internal/sink/sqlite
 
+.PHONY: takeover
+takeover: ## strike agents that serve one database, at random, and see that others go on (WINCH_TAKEOVER_ROUNDS=20)
+	$(GO) test -run '^$$' -bench TakeOver -benchtime 1x -timeout 60m ./cmd/agent
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for a while (FUZZTIME=30s)
 	@./scripts/fuzz.sh $(or $(FUZZTIME),30s)

@@ -28,11 +28,13 @@ func (a *app) serveCommand() *cobra.Command {
 /healthz says whether the process is well, /readyz whether it can do its work.
 
 On PostgreSQL any number of agents may serve one database: each tick is decided by
-one of them. An embedded store is served by one agent, which has the file for itself.
+one of them, and what one does that dies another goes on with, within 30 seconds. An
+embedded store is served by one agent, which has the file for itself.
 
 The first SIGTERM or Ctrl-C ends it in two phases: no new slices are begun, and those
 that are being read go on to their next checkpoint or their end, for serve.grace at
-most. A second signal cancels them at once. The next start goes on from there. SIGHUP
+most. A second signal cancels them at once. winch agents drain does the same from
+anywhere. The next start goes on from there. SIGHUP
 reads the configuration again; if it is wrong, the one before stays in force. What is
 under sink, serve and log is read at the start only.`,
 		Example: `  winch serve
@@ -91,8 +93,13 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("serve.listen: %w", err)
 	}
-	s := &server{app: a, store: store, queue: scheduler.NewLocal(), drain: make(chan struct{})}
-	s.scheduler = scheduler.New(store, s.queue, a.logFor("scheduler"), agentName())
+	s := &server{app: a, store: store, drain: make(chan struct{})}
+	agent, closeQueue, err := s.openQueue(ctx)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer closeQueue()
+	s.scheduler = scheduler.New(store, s.queue, a.logFor("scheduler"), agent)
 	s.scheduler.Observe = s.tellTick
 	s.config.Store(cfg)
 
@@ -110,10 +117,14 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 	answered.Go(func() { failed <- web.run() })
 	s.tell("serving", nil, "%s, %s, on http://%s", store.Location(), count(int64(len(s.schedules(cfg))), "schedule"), listener.Addr())
 
+	ask := time.NewTicker(askEvery)
+	defer ask.Stop()
 	for running := true; running; {
 		select {
 		case <-ctx.Done():
 			running = false
+		case <-ask.C:
+			running = !s.drained()
 		case err = <-failed:
 			running = false
 		case <-reload:

@@ -19,14 +19,15 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	cfg := s.config.Load()
 	src, err := cfg.Source(t.Source)
 	if err != nil {
-		s.tell("job dropped", err, "%s", t.Source)
-		return nil
+		// On a shared queue another agent may know the source.
+		s.tell("job put back", err, "%s", t.Source)
+		return err
 	}
 	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter}
 	launcher := s.app.launcher(cfg)
 	asOf := s.scheduler.Now()
 	res, err := puller.Run(ctx, pull.Job{
-		Source: src.Name, Connector: src.Connector, Trigger: string(t.Trigger), AsOf: asOf, Drain: s.drain,
+		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, Trigger: string(t.Trigger), AsOf: asOf, Drain: s.drain,
 		Open: func(ctx context.Context) (*pull.Session, error) { return s.app.openSource(ctx, launcher, src) },
 		Select: func(offered []connector.Stream) ([]ledger.Want, error) {
 			return wantsOf(src, offered, t.Job, asOf)
