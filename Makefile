@@ -57,6 +57,10 @@ bench: ## measure the pipeline against PostgreSQL's own floor, in one run
 vendors: ## land every vendor's account through every fault, and print what it took
 	$(GO) test -run '^$$' -bench '^BenchmarkVendors$$' -benchtime 1x -timeout 60m ./cmd/agent
 
+.PHONY: kill
+kill: ## kill agent, plugins and PostgreSQL at random moments, 200 times each store (WINCH_TEST_KILLS, WINCH_TEST_KILL_SEED)
+	WINCH_TEST_KILLS=$${WINCH_TEST_KILLS:-200} $(GO) test -count=1 -v -run '^TestKills$$' -timeout 120m ./cmd/agent
+
 .PHONY: bench-plan
 bench-plan: ## measure planning 1,000 streams x 5 years of days, and the size of the ledger
 	$(GO) test -run '^$$' -bench 'Plan|LedgerSize' -benchtime 1x ./internal/ledger ./internal/sink/postgres ./internal/sink/sqlite
