@@ -53,6 +53,10 @@ check: build lint test-race test-installed ## build, lint, tests with race detec
 bench: ## measure the pipeline against PostgreSQL's own floor, in one run
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench
 
+.PHONY: browser
+browser: ## look at the sandbox's page in a real browser: chromium, or the one in WINCH_BROWSER
+	$(GO) test -count 1 -tags browser -run InABrowser ./internal/sandbox
+
 .PHONY: vendors
 vendors: ## land every vendor's account through every fault, and print what it took
 	$(GO) test -run '^$$' -bench '^BenchmarkVendors$$' -benchtime 1x -timeout 60m ./cmd/agent

@@ -188,6 +188,7 @@ func TestSandboxFaults(t *testing.T) {
 		kind  connector.Kind // unknown: the pull survives
 	}{
 		{sandbox.Fault{Kind: sandbox.FaultUnauthorized, After: 2, Count: 1}, connector.KindUnknown},
+		{sandbox.Fault{Kind: sandbox.FaultMovedBase, After: 2, Count: 1}, connector.KindUnknown},
 		{sandbox.Fault{Kind: sandbox.FaultUnauthorized, After: 2}, connector.KindForbidden}, // of several projects
 		{sandbox.Fault{Kind: sandbox.FaultErrorsWithOK, After: 2}, connector.KindBadResponse},
 		{sandbox.Fault{Kind: sandbox.FaultHTML, After: 2}, connector.KindBadResponse},

@@ -158,6 +158,15 @@ func (s *Sandbox) addFault(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/", http.StatusSeeOther)
 			return
 		}
+		if form.Has("remove") {
+			id, err := strconv.Atoi(form.Get("remove"))
+			if err != nil || !s.RemoveFault(id) {
+				http.Error(w, "no such fault", http.StatusNotFound)
+				return
+			}
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return
+		}
 		text, err = faultForm(form)
 	}
 	var f Fault
@@ -231,7 +240,7 @@ var indexText string
 var index = template.Must(template.New("index").Parse(indexText))
 
 type indexVendor struct {
-	BaseURL string
+	Place, BaseURL string
 	sim.Description
 }
 
@@ -249,7 +258,7 @@ func (s *Sandbox) serveIndex(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, api := range s.apis {
 		url := mountURL(base, api)
-		page.Vendors = append(page.Vendors, indexVendor{url, api.Description(url)})
+		page.Vendors = append(page.Vendors, indexVendor{"/" + api.Name(), url, api.Description(url)})
 	}
 	for _, f := range s.Faults() {
 		page.On = append(page.On, textOf(f))

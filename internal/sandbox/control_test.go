@@ -77,7 +77,7 @@ func TestFaultsAreSwitchedByHTTP(t *testing.T) {
 	want := []map[string]any{{
 		"id": 1.0, "kind": "rate_limit_seconds", "path": "/customers", "probability": 1.0, "count": 1.0, "delay": "7s", "matched": 1.0, "struck": 1.0,
 	}}
-	if diff := cmp.Diff(want, list.On); diff != "" || len(list.Kinds) != 16 {
+	if diff := cmp.Diff(want, list.On); diff != "" || len(list.Kinds) != 17 {
 		t.Errorf("%d kinds; %s", len(list.Kinds), diff)
 	}
 	if res := c.control("DELETE", "/_sandbox/faults?id=1", ""); res.status != 200 || len(c.box.Faults()) != 0 {
@@ -125,6 +125,9 @@ func TestThePageListsEverythingAndItsFormsWork(t *testing.T) {
 	}
 	if res := c.must("POST", "/_sandbox/clock", form, "advance=24h"); res.status != 303 || !c.box.AsOf().Equal(asOf.Add(24*time.Hour)) {
 		t.Errorf("clock form: %d, as of %s", res.status, c.box.AsOf())
+	}
+	if res := c.must("POST", "/_sandbox/faults", form, "remove=99"); res.status != 404 {
+		t.Errorf("removed what is not there: %d", res.status)
 	}
 	if res := c.must("POST", "/_sandbox/faults", form, "clear=1"); res.status != 303 || len(c.box.Faults()) != 0 {
 		t.Errorf("clear form: %d, %d faults on", res.status, len(c.box.Faults()))

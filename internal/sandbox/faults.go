@@ -33,6 +33,7 @@ const (
 	FaultRepeatedPage FaultKind = "repeated_page"      // every page is the first
 	FaultEndlessPages FaultKind = "endless_pages"      // no page is the last
 	FaultShortTokens  FaultKind = "short_tokens"       // tokens die after Delay, sooner than promised
+	FaultMovedBase    FaultKind = "moved_base_url"     // 401, the token is revoked, and the next one names another base URL where the vendor names one
 )
 
 type kindText struct {
@@ -58,6 +59,7 @@ var faultKinds = []kindText{
 	{FaultRepeatedPage, "every page is the first one"},
 	{FaultEndlessPages, "no page is the last one"},
 	{FaultShortTokens, "tokens die sooner than promised (delay)"},
+	{FaultMovedBase, "401, and the next token names another base URL, if it names one"},
 }
 
 // FaultKinds are all kinds of faults.

@@ -19,6 +19,12 @@ func (f Fault) serve(api sim.API, w http.ResponseWriter, r *http.Request, now ti
 	case FaultUnauthorized:
 		api.Tokens().Revoke(r)
 		api.Fail(w, http.StatusUnauthorized)
+	case FaultMovedBase:
+		if m, ok := api.(sim.Mover); ok {
+			m.Move()
+		}
+		api.Tokens().Revoke(r)
+		api.Fail(w, http.StatusUnauthorized)
 	case FaultRateSeconds:
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.Delay.Seconds()))))
 		api.Fail(w, http.StatusTooManyRequests)

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/winchdata/winch/internal/sandbox/sim"
@@ -85,6 +86,7 @@ type API struct {
 	seed     uint64
 	tokens   *sim.Tokens
 	grants   grants
+	moves    atomic.Int64
 	projects []*project
 }
 
@@ -116,10 +118,11 @@ func (a *API) Tokens() *sim.Tokens { return a.tokens }
 const (
 	tokenPath = "/v1/oauth/token"
 	mePath    = "/v1/oauth/me"
-	// cloud is the part of the base URL that only the token answer tells: a
-	// client that builds it from the token URL gets nowhere.
-	cloud     = "/cloud-1"
-	filesPath = "/files/"
+	// cloudPrefix and the number after it are the part of the base URL that only
+	// the token answer tells: a client that builds it from the token URL, or keeps
+	// that of an older token, gets nowhere.
+	cloudPrefix = "/cloud-"
+	filesPath   = "/files/"
 )
 
 // IsToken reports whether path is the token endpoint.
@@ -176,6 +179,9 @@ func (a *API) endpoints() []endpoint {
 	}
 }
 
+// Move gives the tokens that are issued from now on another base URL.
+func (a *API) Move() { a.moves.Add(1) }
+
 // Serve answers one request.
 func (a *API) Serve(w http.ResponseWriter, r *http.Request, twist sim.Twist) {
 	path := r.URL.Path
@@ -189,7 +195,7 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, twist sim.Twist) {
 	case strings.HasPrefix(path, filesPath):
 		a.serveFile(w, r)
 		return
-	case !strings.HasPrefix(path, cloud+"/"):
+	case !strings.HasPrefix(path, cloudPrefix):
 		writeFailure(w, refuse(http.StatusNotFound, "NOT_FOUND", "no such path: the base URL comes with the token"))
 		return
 	}
@@ -198,8 +204,11 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, twist sim.Twist) {
 		writeFailure(w, f)
 		return
 	}
-	e, ids, found := a.route(strings.TrimPrefix(path, cloud+"/"))
+	rest, here := strings.CutPrefix(path, granted.cloud+"/")
+	e, ids, found := a.route(rest)
 	switch {
+	case !here:
+		f = refuse(http.StatusNotFound, "NOT_FOUND", "no such path: the base URL comes with the token")
 	case !found:
 		f = refuse(http.StatusNotFound, "NOT_FOUND", "no such resource")
 	case r.Method != http.MethodGet:
@@ -310,7 +319,7 @@ func (a *API) Description(baseURL string) sim.Description {
 		Streams: []string{SessionsExport, ViewsExport},
 	}}
 	for _, e := range a.endpoints() {
-		d.Endpoints = append(d.Endpoints, sim.Endpoint{Method: http.MethodGet, Path: cloud + "/" + e.path, Note: e.note})
+		d.Endpoints = append(d.Endpoints, sim.Endpoint{Method: http.MethodGet, Path: cloudPrefix + "1/" + e.path, Note: e.note})
 	}
 	return d
 }

@@ -1,6 +1,7 @@
 package contentsquare
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ type grant struct {
 	project *project
 	scopes  []string
 	ends    time.Time
+	cloud   string // the part of the base URL that came with the token
 }
 
 // grants remembers the grants of tokens.
@@ -115,7 +117,8 @@ func (a *API) serveToken(w http.ResponseWriter, r *http.Request, twist sim.Twist
 		token := a.tokens.Issue(lifetime)
 		now := a.world.Now()
 		// Kept for longer than the token lives, to tell an old token from none.
-		a.grants.put(token, grant{projects[chosen], scopes, now.Add(lifetime + time.Hour)}, now)
+		cloud := fmt.Sprintf("%s%d", cloudPrefix, a.moves.Load()+1)
+		a.grants.put(token, grant{projects[chosen], scopes, now.Add(lifetime + time.Hour), cloud}, now)
 		writeJSON(w, http.StatusOK, map[string]any{
 			"access_token": token,
 			"token_type":   "Bearer",

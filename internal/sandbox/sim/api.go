@@ -24,6 +24,13 @@ type API interface {
 	Description(baseURL string) Description
 }
 
+// A Mover is an API whose base URL comes with the token.
+type Mover interface {
+	// Move makes it another one for the tokens that are issued from now on. Each
+	// token is good at the base URL that came with it alone.
+	Move()
+}
+
 // A Twist is a fault that only the vendor itself can show. The zero value is
 // honest service.
 type Twist struct {
