@@ -92,7 +92,7 @@ func (s *streamProgress) apply(e pull.Event) (last bool) {
 			s.bar.Increment()
 		}
 		return s.done == s.slices
-	case pull.Planned, pull.Started:
+	case pull.Planned, pull.Started, pull.Drifted:
 	}
 	return false
 }

@@ -53,13 +53,15 @@ type streamReport struct {
 	Unchanged int64        `json:"unchanged"`
 	Deleted   int64        `json:"deleted"`
 	// Quarantined records could not become rows; they are not among Rows.
-	Quarantined int64   `json:"quarantined"`
-	Requests    int64   `json:"requests"`
-	Retries     int64   `json:"retries"`
-	Bytes       int64   `json:"bytes"`
-	Seconds     float64 `json:"seconds"`
-	Error       *string `json:"error"`
-	Hint        *string `json:"hint"`
+	Quarantined int64 `json:"quarantined"`
+	// Undeclared fields went to _extra; the numbers are of a sample of the records.
+	Undeclared map[string]int64 `json:"undeclared,omitempty"`
+	Requests   int64            `json:"requests"`
+	Retries    int64            `json:"retries"`
+	Bytes      int64            `json:"bytes"`
+	Seconds    float64          `json:"seconds"`
+	Error      *string          `json:"error"`
+	Hint       *string          `json:"hint"`
 }
 
 func newPullReport(location string, results []pull.Result, kept map[string]string) pullReport {
@@ -77,7 +79,7 @@ func newPullReport(location string, results []pull.Result, kept map[string]strin
 			stream := streamReport{
 				Name: s.Name, Status: s.Status, Due: s.Due, Slices: s.Slices,
 				Rows: s.Counts.Rows, Inserted: s.Counts.Inserted, Updated: s.Counts.Updated,
-				Unchanged: s.Counts.Unchanged, Deleted: s.Counts.Deleted, Quarantined: s.Counts.Quarantined,
+				Unchanged: s.Counts.Unchanged, Deleted: s.Counts.Deleted, Quarantined: s.Counts.Quarantined, Undeclared: s.Undeclared,
 				Requests: s.Usage.Requests, Retries: s.Usage.Retries, Bytes: s.Usage.Bytes,
 				Seconds: math.Round(s.Seconds*1000) / 1000,
 			}

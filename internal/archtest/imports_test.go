@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"internal/sink/postgres":         {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink", "migrations"},
 	"internal/sink/sqlite":           {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink", "internal/tracing", "migrations"},
 	"internal/sink/sinktest":         {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink"},
-	"internal/pull":                  {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink", "internal/tracing"},
+	"internal/pull":                  {"pkg/connector", "internal/jsonscan", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink", "internal/tracing"},
 	"internal/backfill":              {"pkg/connector", "internal/ledger", "internal/pull", "internal/sink"},
 	"internal/scheduler":             {"pkg/connector", "internal/ledger", "internal/pull", "internal/sink"},
 	"internal/scheduler/riverqueue":  {"internal/scheduler", "internal/sink", "internal/sink/postgres"},

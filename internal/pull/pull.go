@@ -132,6 +132,7 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 	started := time.Now()
 	err = work(r, held)
 	r.close()
+	r.tellDrift(ctx)
 	if err != nil && ctx.Err() == nil && held.Err() != nil {
 		err = context.Cause(held) // I3: the source is no longer ours, or a person cancelled the run
 	}
@@ -183,6 +184,7 @@ type streamState struct {
 	closed map[string]error // partitions that take no more slices, with the reason
 	first  time.Time        // of the first slice's start
 	aside  int64            // records that slices of the run set aside, or are about to
+	extra  map[string]int64 // fields that are not declared, quoted, with their number in a sample
 }
 
 func (r *run) execute(ctx context.Context) error {

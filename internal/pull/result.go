@@ -22,6 +22,7 @@ const (
 	Waiting                    // the slice failed with Err and is tried again after Wait
 	Committed                  // the slice is held: Counts, Usage
 	Failed                     // the slice is given up: Err, Usage
+	Drifted                    // a record has a field that the stream does not declare: Field
 )
 
 // An Event is something that happened in a run.
@@ -36,6 +37,7 @@ type Event struct {
 	Stages  sink.Stages // of Committed and Failed: all attempts
 	Wait    time.Duration
 	Err     error
+	Field   string
 }
 
 // A Result says what a run of one source did.
@@ -65,6 +67,9 @@ type StreamResult struct {
 	Err     error   // the first failure
 	// Missing are the slices that failed or were skipped.
 	Missing []ledger.Slice
+	// Undeclared are top-level fields of records that no column declares, with the
+	// number of records in a sample that have them. They went to _extra.
+	Undeclared map[string]int64
 }
 
 // fail makes the result that of a run that ended by err before it did anything.
@@ -222,6 +227,7 @@ func (s *streamState) summary() StreamResult {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	res := s.result
+	res.Undeclared = fieldNames(s.extra)
 	switch {
 	case res.Err != nil && res.Slices > 0:
 		res.Status = sink.Incomplete

@@ -130,7 +130,7 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 			err = closeErr
 		}
 	}()
-	out := &emitter{run: r, ctx: ctx, writer: writer, attempt: a, usage: recorder, cursor: cursor, aside: t.stream.setAside()}
+	out := &emitter{run: r, ctx: ctx, writer: writer, attempt: a, usage: recorder, cursor: cursor, aside: t.stream.setAside(), stream: t.stream, declared: declaredFields(a.Stream)}
 	defer func() { out.aside.end(err == nil) }()
 	defer out.decoded()
 	watched, watch := r.watch(ctx, recorder)
@@ -176,6 +176,8 @@ type emitter struct {
 	err      error
 	aside    setAside
 	watch    *watch
+	stream   *streamState
+	declared map[string]bool // top-level fields that lead to a column
 }
 
 // progressEvery is after how many records the clock is looked at for a progress
@@ -189,6 +191,7 @@ func (e *emitter) Record(raw []byte) error {
 	if e.err != nil {
 		return e.err
 	}
+	e.drift(e.ctx, raw)
 	e.watch.enter()
 	err := e.writer.Record(raw)
 	e.watch.leave()

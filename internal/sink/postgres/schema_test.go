@@ -186,6 +186,7 @@ func TestConstraintsOfUsersAreTold(t *testing.T) {
 		"check":           {`ALTER TABLE shop.orders ADD CHECK (at > '2030-01-01')`, []string{"violates check constraint"}},
 		"unique":          {`CREATE UNIQUE INDEX by_time ON shop.orders (at)`, []string{"by_time"}},
 		"foreign key":     {`CREATE TABLE shop.days (at timestamptz PRIMARY KEY); ALTER TABLE shop.orders ADD FOREIGN KEY (at) REFERENCES shop.days`, []string{"violates foreign key constraint"}},
+		"no partition":    {`DROP TABLE shop.orders; CREATE TABLE shop.orders (id text COLLATE "C" PRIMARY KEY, at timestamptz, price bigint` + ownColumns + `) PARTITION BY HASH (id)`, []string{`no partition of relation "orders" found`}},
 		"a column narrow": {`ALTER TABLE shop.orders ADD COLUMN mine text NOT NULL DEFAULT NULL`, []string{`null value in column "mine"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
