@@ -129,12 +129,13 @@ func (w Want) first(groups map[string][]*Entry, now time.Time) time.Time {
 // ages are the moments from which on windows are young, and up to which a read is
 // old. Zero: no window is young.
 type ages struct {
+	now                    time.Time
 	lookback, lookbackRead time.Time
 	deep, deepRead         time.Time
 }
 
 func (w Want) ages(now time.Time) ages {
-	var a ages
+	a := ages{now: now}
 	if !w.Lookback.IsZero() {
 		every := DefaultLookbackEvery(w.Slice)
 		if w.LookbackEvery != nil {
@@ -162,13 +163,19 @@ func (a ages) settled(until time.Time) time.Time {
 // due again.
 func (a ages) reason(until, readAt time.Time) Reason {
 	switch {
-	case !a.lookback.IsZero() && until.After(a.lookback) && !readAt.After(a.lookbackRead):
+	case !a.lookback.IsZero() && until.After(a.lookback) && a.old(readAt, a.lookbackRead):
 		return Lookback
-	case !a.deep.IsZero() && until.After(a.deep) && !readAt.After(a.deepRead):
+	case !a.deep.IsZero() && until.After(a.deep) && a.old(readAt, a.deepRead):
 		return Deep
 	default:
 		return ""
 	}
+}
+
+// old reports whether a read is to be done again that is old at the moment since. A
+// read in the future is one whose clock was wrong: nobody knows how old it is.
+func (a ages) old(readAt, since time.Time) bool {
+	return !readAt.After(since) || readAt.After(a.now)
 }
 
 // planner plans one partition of a window stream.

@@ -61,6 +61,8 @@ func TestPlan(t *testing.T) {
 	t.Parallel()
 	partial := entry(Partial, "2026-03-02", "2026-03-03")
 	partial.Cursor = connector.Cursor("p7")
+	ahead := entry(Held, "2026-03-03", "2026-03-04")
+	ahead.LastReadAt = at("2027-01-01")
 	heldPast := entry(Held, "2026-03-02", "2026-03-03")
 	heldPast.Cursor = connector.Cursor("p9")
 	for _, c := range []struct {
@@ -115,6 +117,13 @@ func TestPlan(t *testing.T) {
 			entries: []Entry{entry(Held, "2025-11-01", "2025-12-01")},
 			now:     "2026-03-04T12:00:00Z",
 			plan:    "missing 2026-02-01..2026-03-01\nmissing 2026-01-01..2026-02-01\nmissing 2025-12-01..2026-01-01\n",
+		},
+		{
+			name:    "a read by a clock that was ahead counts as old",
+			want:    Want{Since: at("2026-03-01"), Lookback: span("2d")},
+			entries: []Entry{entry(Held, "2026-03-01", "2026-03-02"), entry(Held, "2026-03-02", "2026-03-03"), ahead},
+			now:     "2026-03-04T12:00:00Z",
+			plan:    "lookback 2026-03-03..2026-03-04\nlookback 2026-03-02..2026-03-03\n",
 		},
 		{
 			name: "each partition has its own windows",
