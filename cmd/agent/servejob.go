@@ -10,6 +10,7 @@ import (
 	"github.com/winchdata/winch/internal/pull"
 	"github.com/winchdata/winch/internal/scheduler"
 	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/internal/sink/postgres"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -19,6 +20,10 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	cfg := s.config.Load()
 	src, err := cfg.Source(t.Source)
 	if err != nil {
+		if _, shared := s.store.(*postgres.Sink); !shared {
+			s.tell("job dropped", err, "%s", t.Source)
+			return nil
+		}
 		// On a shared queue another agent may know the source.
 		s.tell("job put back", err, "%s", t.Source)
 		return err

@@ -18,8 +18,11 @@ const (
 	// lookEvery is how long the clock goes without a look at the store's.
 	lookEvery = 30 * time.Second
 	// reconcileEvery is how often open ticks without a job are looked for, beside at
-	// the start. A queue that outlives its agent leaves none.
-	reconcileEvery = 10 * time.Minute
+	// the start: an agent can die between taking a tick and queueing its job.
+	reconcileEvery = 2 * time.Minute
+	// mostReconciled is how many open ticks, the oldest, are looked at then. What is
+	// newer would wait behind them anyway.
+	mostReconciled = 500
 	// retryFirst and retryMost bound the pause after the store could not be reached.
 	retryFirst = 250 * time.Millisecond
 	retryMost  = 5 * time.Second
@@ -149,7 +152,7 @@ func (s *Scheduler) Run(ctx context.Context, schedules []Schedule) error {
 		s.try()
 		err := s.turn(ctx, entries)
 		if err == nil && time.Since(reconciled) >= s.reconcileEvery {
-			if err = s.reconcile(ctx, entries); err == nil {
+			if err = s.reconcile(ctx, entries, reconciled.IsZero()); err == nil {
 				reconciled = time.Now()
 			}
 		}
@@ -320,10 +323,13 @@ func (s *Scheduler) tell(ctx context.Context, t sink.Tick) {
 // reconcile queues the open ticks again that have no job: those of agents that
 // died, and of this one before it was started again. The queue knows those that
 // have one.
-func (s *Scheduler) reconcile(ctx context.Context, entries []*entry) error {
+func (s *Scheduler) reconcile(ctx context.Context, entries []*entry, all bool) error {
 	open, err := s.Store.OpenTicks(ctx)
 	if err != nil {
 		return err
+	}
+	if len(open) > mostReconciled && !all {
+		open = open[:mostReconciled]
 	}
 	if len(open) == 0 {
 		return nil

@@ -62,11 +62,6 @@ type Sink struct {
 	location string
 	version  string
 
-	// TicksTaken is called in the transaction that takes the ticks, so that their
-	// work is queued with them or not at all. It is set before the first use and
-	// may be nil.
-	TicksTaken func(context.Context, pgx.Tx, []sink.Tick) error
-
 	attending sync.Mutex  // held while joining and leaving the agents
 	agent     *attendance // nil until something is locked
 	startedAt time.Time

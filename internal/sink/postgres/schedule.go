@@ -73,19 +73,6 @@ func (s *Sink) DecideTicks(ctx context.Context, source, schedule string, from ti
 	if err != nil {
 		return nil, fault(ctx, op, err)
 	}
-	if s.TicksTaken != nil {
-		var taken []sink.Tick
-		for _, t := range decided {
-			if t.Decision == sink.Taken {
-				taken = append(taken, t)
-			}
-		}
-		if len(taken) > 0 {
-			if err := s.TicksTaken(ctx, tx, taken); err != nil {
-				return nil, fault(ctx, op, err)
-			}
-		}
-	}
 	if err := tx.Commit(ctx); err != nil {
 		return nil, fault(ctx, op, err)
 	}
