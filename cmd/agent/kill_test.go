@@ -25,11 +25,12 @@ import (
 	"github.com/winchdata/winch/internal/sandbox"
 )
 
-// Kill tests, really killing: `winch pull` reads the simulated accounts of all
-// vendors, as a process with its plugins, into a store, while the agent, plugins
-// and PostgreSQL are sent SIGKILL at random moments; the same command goes on
-// until it ends well. Then the tables are the truth, the ledger is what the tables
-// hold, and every run has its one outcome (I1, I2, I4, I7).
+// Kill tests, really killing: `winch backfill` and then `winch pull` read the
+// simulated accounts of all vendors, as processes with their plugins, into a store,
+// while the agent, plugins and PostgreSQL are sent SIGKILL at random moments; the
+// same command goes on until it ends well. Then the tables are the truth, the
+// ledger is what the tables hold, no window was committed twice, and every run has
+// its one outcome (I1, I2, I4, I7).
 //
 // In `make test` a few die. `make kill` kills WINCH_TEST_KILLS times, 200 unless it is
 // set, and prints how often whom; WINCH_TEST_KILL_SEED repeats the choices of a run,
@@ -51,7 +52,7 @@ func TestKills(t *testing.T) {
 const (
 	killsInShort = 5 // of each store: a quick form for every run of the tests
 	killsARound  = 12
-	mostRetries  = 40 // pulls that end badly without a kill, in one round
+	mostRetries  = 40 // commands that end badly without a kill
 )
 
 // A killer kills what pulls into one store.
@@ -64,15 +65,15 @@ type killer struct {
 	box     *sandbox.Sandbox
 	sandbox string // its address
 	server  *pgtest.Server
-	calm    time.Duration // how long a pull takes that nobody disturbs
+	calm    time.Duration // how long a command takes that nobody disturbs
 
 	// Of the round.
 	dir  string
 	url  string // of the store
 	path string // of the store, for SQLite
 
-	killed, pulls, rounds int
-	victims               map[string]int
+	killed, commands, rounds int
+	victims                  map[string]int
 }
 
 func newKiller(t *testing.T, store string) *killer {
@@ -105,7 +106,7 @@ func setting(t *testing.T, name string, def int) int {
 }
 
 func (k *killer) sum() string {
-	text := fmt.Sprintf("%d kills in %d pulls of %d rounds", k.killed, k.pulls, k.rounds)
+	text := fmt.Sprintf("%d kills in %d commands of %d rounds", k.killed, k.commands, k.rounds)
 	for _, who := range slices.Sorted(func(yield func(string) bool) {
 		for who := range k.victims {
 			if !yield(who) {
@@ -136,32 +137,40 @@ func (k *killer) round() {
 		k.calm = 3 * time.Second // a guess, until the first pull has ended
 	}
 	before := k.killed
+	first, last := k.box.Begin().Format(time.DateOnly), k.box.AsOf().AddDate(0, 0, -1).Format(time.DateOnly)
+	k.until(before, "backfill", "kaisa_sandbox", "--from", first, "--to", last, "--yes")
+	k.until(before, "pull")
+	k.verify()
+}
+
+// until runs a command until it ends well. The round began with so many killed.
+func (k *killer) until(before int, command ...string) {
+	k.Helper()
 	for badly := 0; ; {
 		kills := k.killed
 		started := time.Now()
-		out, err := k.pull(min(k.wanted-k.killed, killsARound-(k.killed-before)))
-		if k.pulls++; err == nil {
+		out, err := k.run(min(k.wanted-k.killed, killsARound-(k.killed-before)), command)
+		if k.commands++; err == nil {
 			if k.killed == kills {
-				k.calm = time.Since(started)
+				k.calm = max(time.Since(started), time.Second)
 			}
-			break
+			return
 		}
 		if k.killed > kills {
 			continue
 		}
 		if badly++; badly > mostRetries {
-			k.Fatalf("seed %d: the pull ends badly although nobody dies any more: %v\n%s\n%s", k.seed, err, out, k.database())
+			k.Fatalf("seed %d: winch %s ends badly although nobody dies any more: %v\n%s\n%s", k.seed, command[0], err, out, k.database())
 		}
 	}
-	k.verify()
 }
 
-// pull runs winch pull and kills while it runs, at most so often. It returns what
-// the command said and how it ended.
-func (k *killer) pull(most int) (said string, err error) {
+// run runs winch and kills while it runs, at most so often. It returns what the
+// command said and how it ended.
+func (k *killer) run(most int, command []string) (said string, err error) {
 	k.Helper()
 	k.forgetTheDead()
-	cmd := exec.CommandContext(k.Context(), "winch", "pull")
+	cmd := exec.CommandContext(k.Context(), "winch", command...)
 	cmd.Dir = k.dir
 	cmd.Env = append(os.Environ(), "HOME="+k.dir)
 	var out bytes.Buffer

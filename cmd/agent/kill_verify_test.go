@@ -146,7 +146,8 @@ func (k *killer) compareRuns(store sink.Sink) {
 		k.Fatal(err)
 	}
 	last := map[string]bool{}
-	for _, r := range runs { // the newest first
+	committed := map[string]int64{} // by window, the run that committed it
+	for _, r := range runs {        // the newest first
 		if r.Outcome == "" || r.EndedAt.IsZero() {
 			k.Errorf("seed %d: run %d of %s has no outcome", k.seed, r.ID, r.Source)
 		}
@@ -154,6 +155,20 @@ func (k *killer) compareRuns(store sink.Sink) {
 			k.Errorf("seed %d: the last run of %s is %s", k.seed, r.Source, r.Outcome)
 		}
 		last[r.Source] = true
+		_, reads, err := store.RunByID(k.Context(), r.ID)
+		if err != nil {
+			k.Fatal(err)
+		}
+		for _, read := range reads {
+			if read.State != ledger.Held || read.Slice.Window.IsZero() {
+				continue
+			}
+			name := read.Slice.String()
+			if other, twice := committed[name]; twice {
+				k.Errorf("seed %d: %s was committed by the runs %d and %d", k.seed, name, read.Run, other)
+			}
+			committed[name] = read.Run
+		}
 	}
 	if len(last) != len(accounts) {
 		k.Errorf("seed %d: runs of %d sources, want %d", k.seed, len(last), len(accounts))
