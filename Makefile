@@ -50,7 +50,7 @@ generate: ## write generated code and golden files again
 check: build lint test-race test-installed ## build, lint, tests with race detector, on every PostgreSQL found
 
 .PHONY: bench
-bench: ## measure the pipeline against PostgreSQL's own floor, in one run
+bench: ## measure the pipeline against PostgreSQL's own floor, and what telemetry costs, in one run
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench
 
 .PHONY: browser

@@ -114,24 +114,33 @@ func (c *canaries) addPersonal(t *testing.T, w *workplace) {
 				if !column.Personal || strings.HasSuffix(column.Name, "city") {
 					continue // cities are the same for all vendors, also where one lists them
 				}
-				rows, err := db.QueryContext(t.Context(), fmt.Sprintf(`SELECT DISTINCT CAST(%q AS TEXT) FROM %q WHERE %[1]q IS NOT NULL`, column.Name, def.Name+"_sandbox."+stream.Name))
-				if err != nil {
-					continue // this account has no such table
-				}
-				for rows.Next() {
-					var text string
-					if err := rows.Scan(&text); err != nil {
-						t.Fatal(err)
-					}
+				for _, text := range values(t, db, column.Name, def.Name+"_sandbox."+stream.Name) {
 					c.add("personal "+stream.Name+"."+column.Name, text)
 				}
-				if err := rows.Err(); err != nil {
-					t.Fatal(err)
-				}
-				rows.Close()
 			}
 		}
 	}
+}
+
+// values are those of a column; none if the account has no such table.
+func values(t *testing.T, db *sql.DB, column, table string) (all []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), fmt.Sprintf(`SELECT DISTINCT CAST(%q AS TEXT) FROM %q WHERE %[1]q IS NOT NULL`, column, table))
+	if err != nil {
+		return nil
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, text)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 var (

@@ -239,3 +239,52 @@ func TestARunLinksToTheOneWhoseAgentDied(t *testing.T) {
 		t.Errorf("the run after it links to nothing or elsewhere: %v", run)
 	}
 }
+
+func TestEachLineOfARunBelongsToItAndItsTrace(t *testing.T) {
+	t.Parallel()
+	w := newWorkplace(t, sandbox.Options{Size: 2, Days: 2})
+	_, stderr, code := w.winch("pull", "kaisa_sandbox", "--stream", "customers,cdrs_in", "--log-level", "info", "--log-format", "json")
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s", code, stderr)
+	}
+	trace := w.receiver.Spans()[0].Trace()
+	landed := 0
+	for line := range strings.Lines(stderr) {
+		if !strings.HasPrefix(line, "{") {
+			continue // progress for people
+		}
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if fields["run"] != 1.0 || fields["source"] != "kaisa_sandbox" || fields["trace_id"] != trace {
+			t.Errorf("a line of run 1 in trace %s: %s", trace, line)
+		}
+		if fields["msg"] == "slice landed" {
+			landed++
+		}
+	}
+	if want := len(w.receiver.Named("slice ")); landed == 0 || landed != want {
+		t.Errorf("%d lines of slices that landed, want one for each of %d", landed, want)
+	}
+
+	// One part of the program alone, and its connectors' lines with their level.
+	w.env = append(w.env, "WINCH_LOG_LEVEL=error")
+	path := filepath.Join(w.dir, "winch.yaml")
+	configuration, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(configuration, "\nlog: {levels: {plugin: debug}, format: json}\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, _ = w.winch("pull", "kaisa_sandbox", "--stream", "customers")
+	if !strings.Contains(stderr, `"level":"DEBUG"`) || !strings.Contains(stderr, `"connector":"kaisa"`) || strings.Contains(stderr, "run started") {
+		t.Errorf("with log.levels.plugin: debug\n%s", stderr)
+	}
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "{") && !strings.Contains(line, `"run":2`) {
+			t.Errorf("a line of the connector without its run: %s", line)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/cassette"
+	"github.com/winchdata/winch/pkg/connector/rest"
 )
 
 const (
@@ -68,6 +69,7 @@ func (d *downloader) open(ctx context.Context, p *project, address string) (io.R
 			return nil, err
 		}
 		ctx, cancel := context.WithCancelCause(ctx)
+		transfer := rest.Transfer{Method: http.MethodGet, Target: target, Template: "/{}", Since: time.Now()}
 		resp, err := d.send(ctx, p, target, base)
 		if err != nil {
 			cancel(nil)
@@ -85,7 +87,8 @@ func (d *downloader) open(ctx context.Context, p *project, address string) (io.R
 			resp.Body.Close()
 			return nil, err
 		}
-		body := &download{ctx: ctx, body: resp.Body, cancel: cancel, host: target.Host, patience: d.stalled}
+		body := &download{ctx: ctx, body: resp.Body, cancel: cancel, host: target.Host, patience: d.stalled, transfer: transfer}
+		body.transfer.Took, body.transfer.Status = time.Since(transfer.Since), resp.StatusCode
 		body.timer = time.AfterFunc(d.stalled, func() { cancel(errStalled) })
 		return body, nil
 	}
@@ -195,23 +198,27 @@ type download struct {
 	timer    *time.Timer
 	patience time.Duration
 	host     string
-	n        int64
+	transfer rest.Transfer // without the time that the agent takes
 }
 
 func (d *download) Read(p []byte) (int, error) {
 	d.timer.Reset(d.patience)
+	start := time.Now()
 	n, err := d.body.Read(p)
+	d.transfer.Took += time.Since(start)
 	d.timer.Stop() // what the agent takes its time for is not the vendor's
-	d.n += int64(n)
+	d.transfer.Bytes += int64(n)
 	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = lost(d.ctx, d.host, err)
+		d.transfer.Err = err
 	}
 	return n, err
 }
 
 func (d *download) Close() error {
 	d.timer.Stop()
-	connector.RecordUsage(d.ctx, connector.Usage{Bytes: d.n})
+	connector.RecordUsage(d.ctx, connector.Usage{Bytes: d.transfer.Bytes})
+	d.transfer.Record(d.ctx)
 	err := d.body.Close()
 	d.cancel(nil)
 	return err

@@ -14,6 +14,7 @@ import (
 	"github.com/winchdata/winch/internal/plugin"
 	"github.com/winchdata/winch/internal/pull"
 	"github.com/winchdata/winch/internal/sink/postgres"
+	"github.com/winchdata/winch/internal/telemetry"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -44,7 +45,14 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 	if _, err := store.Migrate(ctx); err != nil {
 		return err
 	}
+	observed, err := telemetry.Start(ctx, telemetry.Options{Log: log}) // if the environment names a receiver
+	if err != nil {
+		return err
+	}
 	launcher := &plugin.Launcher{Bundled: []string{"pages"}, Logger: log}
+	if observed.Tracing() {
+		launcher.Spans = observed.Forward
+	}
 	var process *plugin.Process
 	job := pull.Job{
 		Source: "bench", Connector: "pages", Trigger: "bench", AsOf: day.Until.Add(time.Hour),
@@ -71,6 +79,9 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 	}
 	report := agentReport{
 		Seconds: time.Since(started).Seconds(), Counts: res.Counts, PluginPeak: process.PeakMemory(),
+	}
+	if err := observed.Shutdown(ctx); err != nil { // which costs something too
+		return err
 	}
 	var self, child syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &self); err != nil {

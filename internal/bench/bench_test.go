@@ -59,6 +59,7 @@ type bed struct {
 	conn     *pgx.Conn
 	meter    *meter
 	pages    string
+	receiver string // of telemetry; empty for none
 	memory   []byte // the rows as binary COPY data
 }
 
@@ -142,7 +143,8 @@ func (b *bed) pipeline(fresh bool) measurement {
 	var r agentReport
 	m := b.measure(func() measurement {
 		cmd := exec.CommandContext(b.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), roleEnv+"=agent", "WINCH_BENCH_DATABASE="+b.database, "WINCH_BENCH_PAGES="+b.pages)
+		cmd.Env = append(os.Environ(), roleEnv+"=agent", "WINCH_BENCH_DATABASE="+b.database, "WINCH_BENCH_PAGES="+b.pages,
+			"OTEL_EXPORTER_OTLP_ENDPOINT="+b.receiver)
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		if err != nil {

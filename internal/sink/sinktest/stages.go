@@ -19,7 +19,7 @@ var stageCases = map[string]func(*testing.T, Harness){
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer w.Close() //nolint:errcheck // Commit tells
+		defer w.Close()
 		for _, key := range []string{"a", "b", "c"} {
 			if err := w.Record([]byte(call(key, day(0).Since, 1))); err != nil {
 				t.Fatal(err)

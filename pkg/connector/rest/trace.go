@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -32,37 +33,66 @@ func why(a *answer, failed *failure) string {
 	return connector.KindOf(failed.err).String()
 }
 
-// requested records the time that one attempt took, and a span of it as the
+// requested records one attempt of the client.
+func requested(ctx context.Context, start time.Time, req Request, target *url.URL, before repeat, got *answer, failed *failure) {
+	t := Transfer{Method: req.method(), Target: target, Template: req.template(target), Since: start, Took: time.Since(start), before: before}
+	if got != nil {
+		t.Status, t.Bytes = got.Status, int64(len(got.Body))
+	}
+	if failed != nil {
+		t.Err = failed.err
+	}
+	t.Record(ctx)
+}
+
+// A Transfer is a request that has ended, with the reading of its answer. A
+// connector that sends one by itself, past the client, records it so.
+type Transfer struct {
+	Method string
+	Target *url.URL
+	// Template is the path as traces may show it: see Request.Template.
+	Template string
+	Since    time.Time
+	// Took is how long sending and reading took, without what the connector did
+	// meanwhile.
+	Took   time.Duration
+	Status int   // 0 without an answer
+	Bytes  int64 // of the answer's body
+	Err    error
+
+	before repeat
+}
+
+// Record adds the time to the usage of ctx, and to its trace a span as the
 // semantic conventions for HTTP clients want it. The span has no query and no
 // headers, and of the path only the template; the vendor is not told of the
 // trace.
-func requested(ctx context.Context, start time.Time, req Request, target *url.URL, before repeat, got *answer, failed *failure) {
-	connector.RecordUsage(ctx, connector.Usage{Requesting: time.Since(start)})
+func (t Transfer) Record(ctx context.Context) {
+	connector.RecordUsage(ctx, connector.Usage{Requesting: t.Took})
 	if !tracing.On(ctx) {
 		return
 	}
-	template := req.template(target)
 	attrs := []attribute.KeyValue{
-		semconv.HTTPRequestMethodKey.String(req.method()),
-		semconv.URLScheme(target.Scheme), semconv.URLTemplate(template), semconv.URLFull(target.Scheme + "://" + target.Host + template),
-		semconv.ServerAddress(target.Hostname()),
+		semconv.HTTPRequestMethodKey.String(t.Method),
+		semconv.URLScheme(t.Target.Scheme), semconv.URLTemplate(t.Template), semconv.URLFull(t.Target.Scheme + "://" + t.Target.Host + t.Template),
+		semconv.ServerAddress(t.Target.Hostname()),
 	}
-	if port, err := strconv.Atoi(target.Port()); err == nil {
+	if port, err := strconv.Atoi(t.Target.Port()); err == nil {
 		attrs = append(attrs, semconv.ServerPort(port))
 	}
-	if before.sent > 0 {
-		attrs = append(attrs, semconv.HTTPRequestResendCount(before.sent), tracing.RetryReason.String(before.reason))
+	if t.before.sent > 0 {
+		attrs = append(attrs, semconv.HTTPRequestResendCount(t.before.sent), tracing.RetryReason.String(t.before.reason))
 	}
-	if got != nil {
-		attrs = append(attrs, semconv.HTTPResponseStatusCode(got.Status), semconv.HTTPResponseBodySizeKey.Int(len(got.Body)))
+	if t.Status != 0 {
+		attrs = append(attrs, semconv.HTTPResponseStatusCode(t.Status), semconv.HTTPResponseBodySizeKey.Int64(t.Bytes))
 	}
-	_, span := trace.SpanFromContext(ctx).TracerProvider().Tracer(tracing.Scope).Start(ctx, req.method()+" "+template,
-		trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(start), trace.WithAttributes(attrs...))
+	_, span := trace.SpanFromContext(ctx).TracerProvider().Tracer(tracing.Scope).Start(ctx, t.Method+" "+t.Template,
+		trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(t.Since), trace.WithAttributes(attrs...))
 	switch {
-	case failed != nil:
-		tracing.Fail(span, failed.err)
-	case got.Status >= 400:
-		tracing.FailStatus(span, got.Status)
+	case t.Err != nil:
+		tracing.Fail(span, t.Err)
+	case t.Status >= http.StatusBadRequest:
+		tracing.FailStatus(span, t.Status)
 	}
 	span.End()
 }
