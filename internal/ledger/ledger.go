@@ -77,6 +77,7 @@ type Entry struct {
 	FirstReadAt time.Time
 	LastReadAt  time.Time
 	Run         int64 // the run of the last attempt
+	Backfilled  bool  // that run was part of a backfill
 	Failures    int   // attempts that failed since the last commit
 	ErrorKind   connector.Kind
 	Error       string // of the last attempt; empty unless it failed

@@ -12,8 +12,9 @@ type Want struct {
 	Stream connector.Stream
 	// Partitions are the partitions of the stream; empty for one without.
 	Partitions []string
-	// Since is the earliest moment wanted. Zero: the earliest window held, or
-	// DefaultHistory before now when none is.
+	// Since is the earliest moment wanted. Zero: the earliest window that a pull has
+	// tried, or DefaultHistory before now when none has. What a backfill read does
+	// not count, so that it leaves nothing to do to the next pull.
 	Since time.Time
 	// Slice, Lookback and Lag are the stream's own or what the configuration
 	// puts in their place. They matter to window streams.
@@ -118,7 +119,7 @@ func (w Want) first(groups map[string][]*Entry, now time.Time) time.Time {
 	since := DefaultHistory.Before(now)
 	for _, entries := range groups {
 		for _, e := range entries {
-			if !e.Slice.Window.IsZero() && e.Slice.Window.Since.Before(since) {
+			if !e.Backfilled && !e.Slice.Window.IsZero() && e.Slice.Window.Since.Before(since) {
 				since = e.Slice.Window.Since
 			}
 		}

@@ -41,6 +41,11 @@ func entry(state State, since, until string) Entry {
 	}
 }
 
+func backfilled(e Entry) Entry {
+	e.Backfilled = true
+	return e
+}
+
 // show prints a plan one slice a line, as a person reads it.
 func show(due []Due) string {
 	var b strings.Builder
@@ -124,6 +129,13 @@ func TestPlan(t *testing.T) {
 			entries: []Entry{entry(Held, "2026-03-01", "2026-03-02"), entry(Held, "2026-03-02", "2026-03-03"), ahead},
 			now:     "2026-03-04T12:00:00Z",
 			plan:    "lookback 2026-03-03..2026-03-04\nlookback 2026-03-02..2026-03-03\n",
+		},
+		{
+			name:    "without since a window that a backfill read is no beginning",
+			want:    Want{Slice: span("1mo")},
+			entries: []Entry{backfilled(entry(Held, "2020-01-01", "2020-02-01")), entry(Held, "2025-12-01", "2026-01-01")},
+			now:     "2026-03-04T12:00:00Z",
+			plan:    "missing 2026-02-01..2026-03-01\nmissing 2026-01-01..2026-02-01\n",
 		},
 		{
 			name: "each partition has its own windows",

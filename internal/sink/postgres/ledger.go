@@ -107,7 +107,8 @@ func storable(text string) string {
 // Entries returns the ledger of a source, of all if it is empty.
 func (s *Sink) Entries(ctx context.Context, source string) ([]ledger.Entry, error) {
 	const query = "SELECT " + sliceColumns + ", state, cursor, " + countColumns + `,
-	first_read_at, last_read_at, run, failures, error_kind, error
+	first_read_at, last_read_at, run, failures, error_kind, error,
+	EXISTS (SELECT FROM winch.runs r WHERE r.id = run AND r.backfill IS NOT NULL)
 FROM winch.slices WHERE $1 IN ('', source) ORDER BY ` + sliceColumns
 	rows, err := s.pool.Query(ctx, query, source)
 	if err != nil {
@@ -117,7 +118,7 @@ FROM winch.slices WHERE $1 IN ('', source) ORDER BY ` + sliceColumns
 		targets := append(sliceTargets(&e.Slice), &e.State, (*[]byte)(&e.Cursor))
 		targets = append(targets, countTargets(&e.Counts, &e.Usage)...)
 		err = row.Scan(append(targets,
-			(*moment)(&e.FirstReadAt), (*moment)(&e.LastReadAt), &e.Run, &e.Failures, (*kind)(&e.ErrorKind), &e.Error)...)
+			(*moment)(&e.FirstReadAt), (*moment)(&e.LastReadAt), &e.Run, &e.Failures, (*kind)(&e.ErrorKind), &e.Error, &e.Backfilled)...)
 		return e, err
 	})
 	return entries, fault(ctx, "read the ledger", err)

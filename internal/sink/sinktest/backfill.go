@@ -111,6 +111,11 @@ var backfillCases = map[string]func(*testing.T, Harness){
 		if diff := gocmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
+		for i, e := range s.entries(t, source) {
+			if want := i < 2; e.Backfilled != want {
+				t.Errorf("%s: backfilled %v, want %v", e.Slice, e.Backfilled, want)
+			}
+		}
 		if r, _ := s.run(t, first); r.Backfill != b.ID {
 			t.Errorf("run %d is part of %d, want %d", first, r.Backfill, b.ID)
 		}

@@ -171,7 +171,8 @@ func (s *Sink) Fail(ctx context.Context, a sink.Attempt, usage connector.Usage, 
 func (s *Sink) Entries(ctx context.Context, source string) ([]ledger.Entry, error) {
 	const op = "read ledger"
 	rows, err := s.readers.QueryContext(ctx, `SELECT `+sliceColumns+`, `+sumColumns+`,
-			state, "cursor", first_read_at, last_read_at, run, failures, error_kind, error
+			state, "cursor", first_read_at, last_read_at, run, failures, error_kind, error,
+			EXISTS (SELECT 1 FROM "winch.runs" r WHERE r.id = run AND r.backfill IS NOT NULL)
 		FROM "winch.slices" WHERE ?1 = '' OR source = ?1 ORDER BY `+sliceColumns, source)
 	if err != nil {
 		return nil, fault(ctx, op, err)
@@ -197,7 +198,7 @@ func scanEntry(rows *sql.Rows) (e ledger.Entry, err error) {
 		kind        string
 	)
 	into := append(slice.into(), sum.into()...)
-	if err := rows.Scan(append(into, &e.State, &cursor, &first, &last, &e.Run, &e.Failures, &kind, &e.Error)...); err != nil {
+	if err := rows.Scan(append(into, &e.State, &cursor, &first, &last, &e.Run, &e.Failures, &kind, &e.Error, &e.Backfilled)...); err != nil {
 		return e, err
 	}
 	e.Cursor = cursor
