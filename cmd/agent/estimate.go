@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -34,7 +33,7 @@ type estimateReport struct {
 // streams share the vendor's limits. It asks the store and the connector, never
 // the vendor.
 func (a *app) estimate(ctx context.Context, store sink.Sink, src connector.Source, source string, due []ledger.Due) (streams []estimateReport, whole estimateReport, err error) {
-	limits, err := limitsOf(ctx, src)
+	limits, err := pull.Limits(ctx, src)
 	if err != nil {
 		return nil, whole, err
 	}
@@ -52,7 +51,7 @@ func (a *app) estimate(ctx context.Context, store sink.Sink, src connector.Sourc
 	report := func(stream string, e ledger.Estimate) estimateReport {
 		return estimateReport{
 			Source: source, Stream: stream, Slices: e.Slices, Requests: e.Requests, Assumed: e.Assumed,
-			Seconds: e.Duration(limits, pull.DefaultSlices, len(partitions)).Seconds(),
+			Seconds: e.Duration(limits, pull.MostSlices, len(partitions)).Seconds(),
 		}
 	}
 	var sum ledger.Estimate
@@ -66,20 +65,6 @@ func (a *app) estimate(ctx context.Context, store sink.Sink, src connector.Sourc
 		streams = append(streams, report(name, e))
 	}
 	return streams, report("", sum), nil
-}
-
-// limitsOf returns the limits that a source keeps its requests to; none where the
-// connector does not tell.
-func limitsOf(ctx context.Context, src connector.Source) (connector.Limits, error) {
-	l, ok := src.(connector.Limiter)
-	if !ok {
-		return connector.Limits{}, nil
-	}
-	limits, err := l.Limits(ctx)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return connector.Limits{}, nil
-	}
-	return limits, err
 }
 
 // printEstimates prints what reading will cost: a line a stream, and one a source.

@@ -101,7 +101,6 @@ func (r *Runner) Run(ctx context.Context, b sink.Backfill, job pull.Job) (pull.R
 			continue
 		case errors.Is(err, errGaveWay):
 			total = add(total, res)
-			r.wait("giving way to a pull of " + b.Source)
 			continue
 		}
 		total = add(total, res)
@@ -120,6 +119,7 @@ func (r *Runner) free(ctx context.Context, g *gate) error {
 		if err == nil || !errors.Is(err, errGaveWay) {
 			return err
 		}
+		r.wait("giving way to a pull of " + g.backfill.Source)
 		if err := pause(ctx); err != nil {
 			return err
 		}

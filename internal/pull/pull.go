@@ -68,8 +68,9 @@ type Job struct {
 type Puller struct {
 	Sink sink.Sink
 	Log  *slog.Logger
-	// Slices is how many slices of one source are read at the same time;
-	// DefaultSlices if zero. The source's own limits hold beside it.
+	// Slices is how many slices of one source are read at the same time. If zero,
+	// the run begins with DefaultSlices and goes up to MostSlices while they do not
+	// wait for the source's own limits, which hold beside it.
 	Slices int
 	// Backoff is the longest wait before a failed slice is tried the second time;
 	// DefaultBackoff if zero. It doubles with each attempt, up to thirtyfold.
@@ -85,8 +86,7 @@ type Puller struct {
 // within seconds.
 const DefaultBackoff = time.Second
 
-// DefaultSlices is how many slices of one source are read at the same time. It
-// bounds memory: each holds two buffers of the sink.
+// DefaultSlices is how many slices of one source a run begins with.
 const DefaultSlices = 4
 
 // Run performs the job and records it. It returns what happened also beside an
@@ -168,6 +168,7 @@ type run struct {
 	mu      sync.Mutex
 	session *Session
 	streams []*streamState
+	lanes   *lanes
 
 	usage connector.UsageRecorder // what the source cost beside its slices
 	clock sink.Clock              // of all slices
@@ -192,6 +193,15 @@ func (r *run) execute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	src, err := r.source(connector.WithUsage(ctx, &r.usage))
+	if err != nil {
+		return err
+	}
+	limits, err := Limits(ctx, src)
+	if err != nil {
+		return err
+	}
+	r.lanes = newLanes(r.Slices, limits)
 	return r.readAll(ctx, tasks)
 }
 
@@ -284,6 +294,20 @@ func (r *run) prepare(ctx context.Context, src connector.Source, state *streamSt
 	return due, nil
 }
 
+// Limits returns the limits that a source keeps its requests to; none where it
+// does not tell.
+func Limits(ctx context.Context, src connector.Source) (connector.Limits, error) {
+	l, ok := src.(connector.Limiter)
+	if !ok {
+		return connector.Limits{}, nil
+	}
+	limits, err := l.Limits(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return connector.Limits{}, nil
+	}
+	return limits, err
+}
+
 // Partitions returns the partitions of a stream; none for a source that has no
 // partitions.
 func Partitions(ctx context.Context, src connector.Source, stream string) ([]string, error) {
@@ -307,25 +331,25 @@ type task struct {
 // readAll reads the tasks, some at a time, in their order. It returns an error
 // only for what stops the whole run.
 func (r *run) readAll(ctx context.Context, tasks []task) error {
-	limit := r.Slices
-	if limit == 0 {
-		limit = DefaultSlices
-	}
-	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(limit)
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group := &errgroup.Group{}
 	var stop error
 	for _, t := range tasks {
-		if inner.Err() != nil || r.draining() {
+		if r.lanes.enter(inner) != nil {
 			break
 		}
-		if stop = r.gate(inner); stop != nil {
+		if stop = r.gate(inner); stop != nil || r.draining() {
+			r.lanes.leave()
 			break
 		}
 		group.Go(func() error {
-			if r.draining() { // while it waited for its turn
-				return nil
+			defer r.lanes.leave()
+			err := r.readSlice(inner, t)
+			if err != nil {
+				cancel() // before the lane is free: the next slice would fail alike
 			}
-			return r.readSlice(inner, t)
+			return err
 		})
 	}
 	if err := group.Wait(); err != nil {

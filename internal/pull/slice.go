@@ -57,6 +57,7 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 		cursor = done.cursor
 		if err == nil {
 			t.stream.commit(done.counts, usage, time.Now())
+			r.lanes.ended(time.Since(begun), usage.Waited)
 			r.observe(Event{Kind: Committed, Slice: slice, Counts: done.counts, Usage: usage, Stages: clock.Total()})
 			r.landed(ctx, span, slice, done.counts, usage, begun)
 			return nil
@@ -121,16 +122,15 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 	if err != nil {
 		return done, err
 	}
-	writer, err := r.Sink.Begin(ctx, a)
-	if err != nil {
-		return done, err
-	}
+	out := &emitter{run: r, ctx: ctx, attempt: a, usage: recorder, cursor: cursor, aside: t.stream.setAside(), stream: t.stream, declared: declaredFields(a.Stream)}
 	defer func() {
-		if closeErr := writer.Close(); closeErr != nil && err == nil {
+		if out.writer == nil {
+			return
+		}
+		if closeErr := out.writer.Close(); closeErr != nil && err == nil {
 			err = closeErr
 		}
 	}()
-	out := &emitter{run: r, ctx: ctx, writer: writer, attempt: a, usage: recorder, cursor: cursor, aside: t.stream.setAside(), stream: t.stream, declared: declaredFields(a.Stream)}
 	defer func() { out.aside.end(err == nil) }()
 	defer out.decoded()
 	watched, watch := r.watch(ctx, recorder)
@@ -154,11 +154,14 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 	if err != nil {
 		return done, cursorRefused(a, out.records, err)
 	}
+	if err := out.begin(); err != nil {
+		return done, err
+	}
 	if err := out.judge(); err != nil {
 		return done, err
 	}
 	// I1: rows, ledger row and cursor are one transaction.
-	done.counts, err = writer.Commit(ctx, recorder.Total())
+	done.counts, err = out.writer.Commit(ctx, recorder.Total())
 	return done, braked(a.Slice, err)
 }
 
@@ -166,7 +169,8 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 type emitter struct {
 	run      *run
 	ctx      context.Context
-	writer   sink.Writer
+	writer   sink.Writer // nil while the records are kept in early
+	early    early
 	attempt  sink.Attempt
 	usage    *connector.UsageRecorder
 	cursor   connector.Cursor
@@ -192,12 +196,12 @@ func (e *emitter) Record(raw []byte) error {
 		return e.err
 	}
 	e.drift(e.ctx, raw)
-	e.watch.enter()
-	err := e.writer.Record(raw)
-	e.watch.leave()
-	if err != nil {
-		if e.err = e.quarantine(raw, err); e.err != nil {
-			return e.err
+	if e.writer != nil || !e.early.add(raw) {
+		if err := e.begin(); err != nil {
+			return err
+		}
+		if err := e.land(raw); err != nil {
+			return err
 		}
 	}
 	if e.records++; e.records == 1 {
@@ -215,6 +219,9 @@ func (e *emitter) Checkpoint(c connector.Cursor) error {
 	if e.attempt.Stream.Mode == connector.ModeSnapshot {
 		e.err = &connector.Error{Kind: connector.KindBadResponse, Op: "checkpoint", Err: errors.New("a snapshot stream has no checkpoints"), Hint: "this is a defect of the connector: tell its author"}
 		return e.err
+	}
+	if err := e.begin(); err != nil {
+		return err
 	}
 	if e.err = e.judge(); e.err != nil {
 		return e.err
