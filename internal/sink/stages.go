@@ -41,6 +41,7 @@ type Clock struct {
 	mu    sync.Mutex
 	ended [stages]time.Duration
 	since [stages]time.Time // of what is under way
+	inner bool              // a stage inside merging is under way, which stands still
 }
 
 // Total returns the sums so far, with what is under way.
@@ -71,14 +72,20 @@ func (c *Clock) Add(s Stages) {
 	}
 }
 
-// Start begins a stage, which Stop ends. A stage is not begun twice at a time.
+// Start begins a stage, which Stop ends. A stage is not begun twice at a time. Time
+// of a stage inside merging does not count as merging.
 func (c *Clock) Start(s Stage) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.since[s] = time.Now()
+	now := time.Now()
+	if !c.since[Merging].IsZero() {
+		c.ended[Merging] += now.Sub(c.since[Merging])
+		c.since[Merging], c.inner = time.Time{}, true
+	}
+	c.since[s] = now
 }
 
 // Stop ends a stage.
@@ -88,8 +95,14 @@ func (c *Clock) Stop(s Stage) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ended[s] += time.Since(c.since[s])
+	now := time.Now()
+	if !c.since[s].IsZero() {
+		c.ended[s] += now.Sub(c.since[s])
+	}
 	c.since[s] = time.Time{}
+	if s != Merging && c.inner {
+		c.since[Merging], c.inner = now, false
+	}
 }
 
 // Begin begins a stage of the attempt: its clock runs, and a span with the name,

@@ -47,9 +47,13 @@ func TestCopyMergeAndCommitHaveSpans(t *testing.T) {
 		t.Fatal(err)
 	}
 	spans := recorder.Ended()
+	parents := map[trace.SpanID]bool{attempt.SpanContext().SpanID(): true}
+	for _, s := range spans {
+		parents[s.SpanContext().SpanID()] = s.Name() == "merge shop.people" // which sends the last rows
+	}
 	for i, want := range []string{"COPY", "merge", "COMMIT"} {
 		if len(spans) <= i || spans[i].Name() != want+" shop.people" || spans[i].SpanKind() != trace.SpanKindClient ||
-			spans[i].Parent().SpanID() != attempt.SpanContext().SpanID() {
+			!parents[spans[i].Parent().SpanID()] {
 			t.Fatalf("spans %v, want %s as the one at %d, below the attempt", spans, want, i)
 		}
 		attrs := map[string]string{}
