@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ type agentReport struct {
 	PluginCPU  float64 // seconds, of the connector process
 	AgentPeak  int64   // bytes resident
 	PluginPeak int64
+	Mallocs    uint64 // of this process, during the run
 	Counts     ledger.Counts
 }
 
@@ -65,10 +67,12 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 		},
 		Select: func(offered []connector.Stream) ([]ledger.Want, error) {
 			return []ledger.Want{{
-				Source: "bench", Stream: offered[0], Since: day.Since, Slice: offered[0].Slice, Lookback: connector.Days(7),
+				Source: "bench", Stream: offered[0], Since: day.Since, Slice: offered[0].Slice, Lookback: connector.Days(7), LookbackEvery: new(connector.Span),
 			}}, nil
 		},
 	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	started := time.Now()
 	res, err := (&pull.Puller{Sink: store, Log: log}).Run(ctx, job)
 	if err == nil {
@@ -80,6 +84,8 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 	report := agentReport{
 		Seconds: time.Since(started).Seconds(), Counts: res.Counts, PluginPeak: process.PeakMemory(),
 	}
+	runtime.ReadMemStats(&after)
+	report.Mallocs = after.Mallocs - before.Mallocs
 	if err := observed.Shutdown(ctx); err != nil { // which costs something too
 		return err
 	}

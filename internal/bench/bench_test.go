@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/pkg/connector/serve"
 )
@@ -47,8 +49,8 @@ func number(env string, def int) int {
 
 // A measurement is what one run of one kind cost.
 type measurement struct {
-	seconds, postgresCPU, agentCPU, pluginCPU float64
-	wal, agentPeak, pluginPeak                int64
+	seconds, postgresCPU, agentCPU, pluginCPU, mallocs float64
+	wal, agentPeak, pluginPeak                         int64
 }
 
 // A bed is the machinery of a benchmark.
@@ -59,6 +61,7 @@ type bed struct {
 	conn     *pgx.Conn
 	meter    *meter
 	pages    string
+	version  versions
 	receiver string // of telemetry; empty for none
 	memory   []byte // the rows as binary COPY data
 }
@@ -132,11 +135,33 @@ func (b *bed) used() (cpu float64, written int64) {
 	return cpu, written
 }
 
-// pipeline pulls all records through page server, plugin and agent.
-func (b *bed) pipeline(fresh bool) measurement {
+// A kind is what happens to the records between two pulls.
+type kind struct {
+	name    string
+	fresh   bool // nothing is at rest
+	percent int  // of the records have changed
+}
+
+// pipeline pulls all records through page server, plugin and agent, and keeps what
+// has landed as the floor's rows.
+func (b *bed) pipeline(k kind) measurement {
 	b.Helper()
-	if fresh {
+	if k.percent > 0 {
+		b.version.change(k.percent)
+		resp, err := http.Get(b.pages + "/change?percent=" + strconv.Itoa(k.percent)) //nolint:noctx // as long as it takes
+		if err != nil {
+			b.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if k.fresh {
 		if _, err := b.conn.Exec(b.Context(), "DROP SCHEMA IF EXISTS bench CASCADE; DROP SCHEMA IF EXISTS winch CASCADE"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if !k.fresh {
+		// What was read a moment ago is not due: let it be of the day itself.
+		if _, err := b.conn.Exec(b.Context(), "UPDATE winch.slices SET last_read_at = $1", day.Until); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -153,13 +178,25 @@ func (b *bed) pipeline(fresh bool) measurement {
 		if err := json.Unmarshal(out, &r); err != nil {
 			b.Fatal(err)
 		}
-		return measurement{seconds: r.Seconds, agentCPU: r.AgentCPU, pluginCPU: r.PluginCPU, agentPeak: r.AgentPeak, pluginPeak: r.PluginPeak}
+		return measurement{seconds: r.Seconds, agentCPU: r.AgentCPU, pluginCPU: r.PluginCPU, agentPeak: r.AgentPeak, pluginPeak: r.PluginPeak, mallocs: float64(r.Mallocs)}
 	})
-	switch n := int64(b.rows); {
-	case fresh && r.Counts.Inserted != n, !fresh && r.Counts.Unchanged != n:
-		b.Fatalf("counts %+v, want %d rows", r.Counts, n)
+	want := ledger.Counts{Rows: int64(b.rows), Inserted: int64(b.rows)}
+	if !k.fresh {
+		for i := range b.rows {
+			if i%len(b.version) < k.percent {
+				want.Updated++
+			}
+		}
+		want.Inserted, want.Unchanged = 0, want.Rows-want.Updated
+	}
+	if r.Counts != want {
+		b.Fatalf("counts %+v, want %+v", r.Counts, want)
 	}
 	b.verify()
+	var err error
+	if b.memory, err = export(b.Context(), b.conn); err != nil {
+		b.Fatal(err)
+	}
 	return m
 }
 
@@ -180,17 +217,17 @@ func (b *bed) verify() {
 		err := b.conn.QueryRow(b.Context(), `SELECT (uuid, status, channel, customer, created_at, updated_at, amount, quantity, active, address, tags) IS NOT DISTINCT FROM
 			(j->>'uuid', j->>'status', j->>'channel', j->>'customer', (j->>'created_at')::timestamptz, date_trunc('microsecond', (j->>'updated_at')::timestamptz),
 			(j->>'amount')::numeric, (j->>'quantity')::bigint, (j->>'active')::boolean, j->'address', j->'tags')
-			FROM bench.records, (SELECT $1::jsonb AS j) AS record WHERE id = (j->>'id')::bigint`, string(appendRecord(nil, i))).Scan(&same)
+			FROM bench.records, (SELECT $1::jsonb AS j) AS record WHERE id = (j->>'id')::bigint`, string(appendRecord(nil, i, &b.version))).Scan(&same)
 		if err != nil || !same {
-			b.Fatalf("row %d differs from its record %s (%v)", i, appendRecord(nil, i), err)
+			b.Fatalf("row %d differs from its record %s (%v)", i, appendRecord(nil, i, &b.version), err)
 		}
 	}
 }
 
-func (b *bed) floor(fresh bool) measurement {
+func (b *bed) floor(k kind) measurement {
 	b.Helper()
 	return b.measure(func() measurement {
-		seconds, err := floor(b.Context(), b.conn, b.memory, fresh)
+		seconds, err := floor(b.Context(), b.conn, b.memory, k.fresh)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -198,36 +235,36 @@ func (b *bed) floor(fresh bool) measurement {
 	})
 }
 
-// BenchmarkPull prints, for new and for unchanged rows, the floor, the pipeline
-// and their ratio pair by pair. WINCH_BENCH_ROWS and WINCH_BENCH_PAIRS change
-// its size.
+// BenchmarkPull prints, for rows of each kind, the floor, the pipeline and their
+// ratio pair by pair. WINCH_BENCH_ROWS, WINCH_BENCH_PAIRS and WINCH_BENCH_KINDS
+// (names between commas) change what it does.
 func BenchmarkPull(b *testing.B) {
 	bed := newBed(b)
-	bed.pipeline(true)
-	var err error
-	if bed.memory, err = export(b.Context(), bed.conn); err != nil {
-		b.Fatal(err)
-	}
 	pairs := number("WINCH_BENCH_PAIRS", 5)
-	for _, kind := range []struct {
-		name  string
-		fresh bool
-	}{{"new", true}, {"unchanged", false}} {
+	kinds := os.Getenv("WINCH_BENCH_KINDS")
+	for _, k := range []kind{{"new", true, 0}, {"unchanged", false, 0}, {"one-percent", false, 1}, {"changed", false, 100}} {
+		if kinds != "" && !strings.Contains(","+kinds+",", ","+k.name+",") {
+			continue
+		}
+		if !k.fresh && bed.memory == nil {
+			bed.pipeline(kind{fresh: true})
+			bed.floor(kind{fresh: true})
+		}
 		var floors, ours []measurement
 		var ratios []float64
 		for range pairs {
-			floors = append(floors, bed.floor(kind.fresh))
-			ours = append(ours, bed.pipeline(kind.fresh))
+			ours = append(ours, bed.pipeline(k))
+			floors = append(floors, bed.floor(k))
 			ratios = append(ratios, ours[len(ours)-1].seconds/floors[len(floors)-1].seconds)
 		}
-		fmt.Printf("\n%d %s rows, %d pairs, median (least .. most)\n", bed.rows, kind.name, pairs)
-		bed.print("floor: COPY + merge", floors)
+		fmt.Printf("\n%d %s rows, %d pairs, median (least .. most)\n", bed.rows, k.name, pairs)
+		bed.print("floor: from memory", floors)
 		bed.print("winch: whole pipeline", ours)
 		fmt.Printf("  ratio of wall time   %s\n", spread(ratios, "%.2f"))
 		fmt.Printf("  agent + plugin CPU against PostgreSQL's   %s\n", spread(each(ours, func(m measurement) float64 {
 			return (m.agentCPU + m.pluginCPU) / m.postgresCPU
 		}), "%.2f"))
-		b.ReportMetric(median(ratios), kind.name+"-ratio")
+		b.ReportMetric(median(ratios), k.name+"-ratio")
 	}
 }
 
@@ -237,6 +274,7 @@ func (b *bed) print(name string, ms []measurement) {
 		float64(b.rows)/median(each(ms, func(m measurement) float64 { return m.seconds })),
 		spread(each(ms, func(m measurement) float64 { return m.postgresCPU }), "%.2f"))
 	if ms[0].agentCPU > 0 {
+		fmt.Printf(", allocations a row in the agent %s", spread(each(ms, func(m measurement) float64 { return m.mallocs / float64(b.rows) }), "%.3f"))
 		fmt.Printf(", agent %s s, plugin %s s, peak MiB agent %s plugin %s",
 			spread(each(ms, func(m measurement) float64 { return m.agentCPU }), "%.2f"),
 			spread(each(ms, func(m measurement) float64 { return m.pluginCPU }), "%.2f"),

@@ -14,17 +14,14 @@ import (
 )
 
 // The floor is what PostgreSQL costs when the rows are in memory already, encoded
-// as binary COPY wants them, and nothing but the merge is left to do.
+// as binary COPY wants them: new rows go straight into the keyed table, others to
+// a staging table and by the best merge that compares each column.
 
 const (
 	columns = "id, uuid, status, channel, customer, created_at, updated_at, amount, quantity, active, address, tags"
 	table   = `(id bigint, uuid text, status text, channel text, customer text, created_at timestamptz, updated_at timestamptz,
 		amount numeric, quantity bigint, active boolean, address jsonb, tags jsonb`
 
-	insertNew = `INSERT INTO floor.target SELECT * FROM staging ON CONFLICT (id) DO UPDATE SET
-		(uuid, status, channel, customer, created_at, updated_at, amount, quantity, active, address, tags) =
-		(excluded.uuid, excluded.status, excluded.channel, excluded.customer, excluded.created_at, excluded.updated_at,
-		excluded.amount, excluded.quantity, excluded.active, excluded.address, excluded.tags)`
 	updateChanged = `UPDATE floor.target t SET
 		(uuid, status, channel, customer, created_at, updated_at, amount, quantity, active, address, tags) =
 		(s.uuid, s.status, s.channel, s.customer, s.created_at, s.updated_at, s.amount, s.quantity, s.active, s.address, s.tags)
@@ -42,8 +39,8 @@ func export(ctx context.Context, conn *pgx.Conn) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// floor copies the rows into a staging table and merges them into floor.target,
-// which is empty when fresh, and returns how long that took.
+// floor brings the rows into floor.target, which is empty when fresh, and returns
+// how long that took.
 func floor(ctx context.Context, conn *pgx.Conn, rows []byte, fresh bool) (seconds float64, err error) {
 	if fresh {
 		if _, err := conn.Exec(ctx, "DROP SCHEMA IF EXISTS floor CASCADE; CREATE SCHEMA floor; CREATE TABLE floor.target "+table+", PRIMARY KEY (id))"); err != nil {
@@ -56,17 +53,17 @@ func floor(ctx context.Context, conn *pgx.Conn, rows []byte, fresh bool) (second
 		return 0, err
 	}
 	defer tx.Rollback(ctx)
-	if _, err := tx.Exec(ctx, "CREATE TEMP TABLE staging "+table+") ON COMMIT DROP"); err != nil {
-		return 0, err
-	}
-	if _, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(rows), "COPY staging FROM STDIN (FORMAT binary)"); err != nil {
-		return 0, err
-	}
-	statements := []string{insertNew}
+	into, merge := "floor.target", []string(nil)
 	if !fresh {
-		statements = []string{"ANALYZE staging", updateChanged, insertMissing}
+		into, merge = "staging", []string{"ANALYZE staging", updateChanged, insertMissing}
+		if _, err := tx.Exec(ctx, "CREATE TEMP TABLE staging "+table+") ON COMMIT DROP"); err != nil {
+			return 0, err
+		}
 	}
-	for _, sql := range statements {
+	if _, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(rows), "COPY "+into+" FROM STDIN (FORMAT binary)"); err != nil {
+		return 0, err
+	}
+	for _, sql := range merge {
 		if _, err := tx.Exec(ctx, sql); err != nil {
 			return 0, err
 		}

@@ -20,7 +20,7 @@ func BenchmarkTelemetry(b *testing.B) {
 		if on {
 			bed.receiver = receiver.URL
 		}
-		return bed.pipeline(true)
+		return bed.pipeline(kind{fresh: true})
 	}
 	once(true) // warms up
 	var off, on []measurement
