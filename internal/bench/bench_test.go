@@ -148,7 +148,7 @@ func (b *bed) pipeline(k kind) measurement {
 	b.Helper()
 	if k.percent > 0 {
 		b.version.change(k.percent)
-		resp, err := http.Get(b.pages + "/change?percent=" + strconv.Itoa(k.percent)) //nolint:noctx // as long as it takes
+		resp, err := http.Get(b.pages + "/change?percent=" + strconv.Itoa(k.percent))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,8 +1,9 @@
 // Package postgres is the sink that lands rows in PostgreSQL 13 or newer.
 //
 // A source is a schema and a stream a table in it; the agent's own tables are in
-// the schema winch. Rows go by binary COPY into a temporary table and from there,
-// in one transaction with the ledger, into the stream's table (writer.go,
+// the schema winch. Rows go by binary COPY into the stream's table or, if there may
+// be rows of their keys, those that differ go into a temporary table and are
+// merged from there; all in one transaction with the ledger (writer.go, route.go,
 // merge.go). That needs sessions: temporary tables and session-level locks do not
 // survive a pooler in transaction mode, which Open therefore refuses.
 package postgres
