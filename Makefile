@@ -65,6 +65,10 @@ vendors: ## land every vendor's account through every fault, and print what it t
 kill: ## kill agent, plugins and PostgreSQL at random moments, 200 times each store (WINCH_TEST_KILLS, WINCH_TEST_KILL_SEED)
 	WINCH_TEST_KILLS=$${WINCH_TEST_KILLS:-200} $(GO) test -count=1 -v -run '^TestKills$$' -timeout 120m ./cmd/agent
 
+.PHONY: bench-parts
+bench-parts: ## measure splitting, decoding, encoding and the boundary, each alone
+	$(GO) test -run '^$$' -bench 'ArrayOfRecords|Decode|Encode|Pull' -benchmem ./internal/jsonscan ./internal/record ./internal/sink/postgres ./internal/plugin
+
 .PHONY: bench-plan
 bench-plan: ## measure planning 1,000 streams x 5 years of days, and the size of the ledger
 	$(GO) test -run '^$$' -bench 'Plan|LedgerSize' -benchtime 1x ./internal/ledger ./internal/sink/postgres ./internal/sink/sqlite

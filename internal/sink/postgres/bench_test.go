@@ -217,3 +217,24 @@ func median(of, to []time.Duration) float64 {
 	slices.Sort(values)
 	return values[len(values)/2]
 }
+
+// BenchmarkEncode encodes one order after another as COPY wants it.
+func BenchmarkEncode(b *testing.B) {
+	decoder, err := record.NewDecoder(orders)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var row record.Row
+	if err := decoder.Decode(appendOrder(nil, 1), &row); err != nil {
+		b.Fatal(err)
+	}
+	mark := appendMark(nil, 1, time.Now())
+	var data []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		if data, err = appendRow(data[:0], decoder.Columns(), &row, mark, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(len(data)))
+}
