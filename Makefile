@@ -74,7 +74,7 @@ bench-plan: ## measure planning 1,000 streams x 5 years of days, and the size of
 	$(GO) test -run '^$$' -bench 'Plan|LedgerSize' -benchtime 1x ./internal/ledger ./internal/sink/postgres ./internal/sink/sqlite
 
 .PHONY: takeover
-takeover: ## strike agents that serve one database, at random, and see that others go on (WINCH_TAKEOVER_ROUNDS=20)
+takeover: ## strike agents that serve one database, at random, and see that others go on (TAKEOVER_ROUNDS=20)
 	$(GO) test -run '^$$' -bench TakeOver -benchtime 1x -timeout 60m ./cmd/agent
 
 .PHONY: fuzz

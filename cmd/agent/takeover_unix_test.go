@@ -317,11 +317,11 @@ func TestAgentsTakeOverFromEachOther(t *testing.T) {
 	f.settle()
 }
 
-// BenchmarkTakeOver strikes WINCH_TAKEOVER_ROUNDS times at random moments and prints
+// BenchmarkTakeOver strikes TAKEOVER_ROUNDS times at random moments and prints
 // how long it took until another agent went on.
 func BenchmarkTakeOver(b *testing.B) {
 	rounds := 20
-	if text := os.Getenv("WINCH_TAKEOVER_ROUNDS"); text != "" {
+	if text := os.Getenv("TAKEOVER_ROUNDS"); text != "" {
 		var err error
 		if rounds, err = strconv.Atoi(text); err != nil {
 			b.Fatal(err)
