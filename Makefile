@@ -51,7 +51,7 @@ check: build lint test-race test-installed ## build, lint, tests with race detec
 
 .PHONY: bench
 bench: ## measure the pipeline against PostgreSQL's own floor, and what telemetry costs, in one run
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench
+	$(GO) test -run '^$$' -bench . -skip Scale -benchtime 1x -timeout 60m ./internal/bench
 
 .PHONY: browser
 browser: ## look at the sandbox's page in a real browser: chromium, or the one in WINCH_BROWSER
@@ -72,6 +72,10 @@ bench-parts: ## measure splitting, decoding, encoding and the boundary, each alo
 .PHONY: bench-plan
 bench-plan: ## measure planning 1,000 streams x 5 years of days, and the size of the ledger
 	$(GO) test -run '^$$' -bench 'Plan|LedgerSize' -benchtime 1x ./internal/ledger ./internal/sink/postgres ./internal/sink/sqlite
+
+.PHONY: scale
+scale: ## measure 1,000 sources due at one moment with 1, 2 and 4 agents (WINCH_SCALE_SOURCES=1000)
+	$(GO) test -run '^$$' -bench Scale -benchtime 1x -timeout 60m ./internal/bench
 
 .PHONY: takeover
 takeover: ## strike agents that serve one database, at random, and see that others go on (TAKEOVER_ROUNDS=20)

@@ -54,6 +54,7 @@ func TestCommands(t *testing.T) {
 			"code":     cmdCode,
 			"edit":     cmdEdit,
 			"waitrun":  cmdWaitRun,
+			"sqluntil": cmdSQLUntil,
 		},
 	})
 }
@@ -288,4 +289,16 @@ func cmdWaitRun(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("waitrun: no run of %s began", args[0])
+}
+
+// sqluntil QUERY VALUE: returns when a query on $WINCH_SINK_URL gives the value.
+func cmdSQLUntil(ts *testscript.TestScript, _ bool, args []string) {
+	got := ""
+	for range 1000 {
+		if got = sqlValue(ts, args[0]); got == args[1] {
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // the asserted value ends the wait
+	}
+	ts.Fatalf("%s: still %s, want %s", args[0], got, args[1])
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/plugin"
 	"github.com/winchdata/winch/internal/pull"
+	"github.com/winchdata/winch/internal/scheduler"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -25,7 +26,7 @@ import (
 type backfillFlags struct {
 	from, to, slice, name, order string
 	streams                      []string
-	force, yes, dryRun           bool
+	force, yes, dryRun, queue    bool
 }
 
 func (a *app) backfillCommand() *cobra.Command {
@@ -66,6 +67,7 @@ A source that is called list, show, pause, resume or cancel comes after its flag
 	f.StringVar(&flags.name, "name", "", "`NAME` of the backfill (default: from source and days)")
 	f.BoolVar(&flags.force, "force", false, "read what is held, too")
 	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	f.BoolVar(&flags.queue, "queue", false, "leave it to the agents that serve, on whatever machine")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "show plan and cost, read nothing")
 	for _, sub := range a.backfillCommands() {
 		sub.Args = usageArgs(sub.Args)
@@ -165,6 +167,9 @@ func (a *app) backfill(ctx context.Context, store sink.Sink, launcher *plugin.La
 			return err
 		}
 	}
+	if flags.queue {
+		return a.enqueue(ctx, store, []scheduler.Job{{Source: src.Name, Trigger: scheduler.TriggerBackfill, Backfill: b.Name}})
+	}
 	return a.runBackfill(ctx, store, launcher, src, b)
 }
 
@@ -263,7 +268,7 @@ func (a *app) runBackfill(ctx context.Context, store sink.Sink, launcher *plugin
 		Waiting: func(why string) { fmt.Fprintln(a.logOutput, why) },
 	}
 	res, runErr := runner.Run(ctx, b, pull.Job{
-		Source: src.Name, Connector: src.Connector, AsOf: time.Now(),
+		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, AsOf: time.Now(),
 		Open:   func(ctx context.Context) (*pull.Session, error) { return a.openSource(ctx, launcher, src) },
 		Select: func(offered []connector.Stream) ([]ledger.Want, error) { return wants(src, offered) },
 	})

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/winchdata/winch/internal/backfill"
 	"github.com/winchdata/winch/internal/config"
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/pull"
@@ -29,6 +31,9 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 		return err
 	}
 	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter}
+	if t.Trigger == scheduler.TriggerBackfill {
+		return s.backfill(ctx, cfg, src, puller, t.Backfill)
+	}
 	launcher := s.app.launcher(cfg)
 	asOf := s.scheduler.Now()
 	res, err := puller.Run(ctx, pull.Job{
@@ -54,6 +59,39 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	}
 	switch {
 	case interrupted(res):
+		return scheduler.ErrInterrupted
+	case err != nil && (res.Run == 0 || lostSource(err)):
+		return err
+	}
+	return nil
+}
+
+// backfill goes on with the backfill of a name, unless a person has ended or paused
+// it.
+func (s *server) backfill(ctx context.Context, cfg *config.Config, src *config.Source, puller *pull.Puller, name string) error {
+	known, err := s.store.Backfills(ctx, src.Name)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(known, func(b sink.Backfill) bool { return b.Name == name && b.State == sink.BackfillRunning })
+	if i < 0 {
+		return nil
+	}
+	launcher := s.app.launcher(cfg)
+	runner := &backfill.Runner{Sink: s.store, Log: s.app.logFor("backfill"), Puller: puller}
+	res, err := runner.Run(ctx, known[i], pull.Job{
+		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, AsOf: s.scheduler.Now(), Drain: s.drain,
+		Open:   func(ctx context.Context) (*pull.Session, error) { return s.app.openSource(ctx, launcher, src) },
+		Select: func(offered []connector.Stream) ([]ledger.Want, error) { return wants(src, offered) },
+	})
+	res.Name, res.Connector = src.Name, src.Connector
+	if res.Run != 0 {
+		s.tellRun(res)
+	}
+	switch {
+	case errors.Is(err, backfill.ErrPaused), errors.Is(err, backfill.ErrCancelled):
+		return nil
+	case ctx.Err() != nil, interrupted(res):
 		return scheduler.ErrInterrupted
 	case err != nil && (res.Run == 0 || lostSource(err)):
 		return err

@@ -167,9 +167,13 @@ type strike struct {
 	slices int64 // that the run had committed
 }
 
-// aim waits until an agent is in the middle of a run, and chooses one.
+// aim waits until an agent is in the middle of a run, and chooses one. So that there
+// is something to read, it makes the fleet forget what it holds.
 func (f *fleet) aim() (s strike) {
 	f.Helper()
+	if _, err := f.conn.Exec(f.Context(), "DELETE FROM winch.slices"); err != nil {
+		f.Fatal(err)
+	}
 	const query = `SELECT a.pid, r.id, r.source, (SELECT count(*) FROM winch.reads d WHERE d.run = r.id)
 FROM winch.runs r JOIN winch.leases l ON l.source = r.source JOIN winch.agents a ON a.id = l.holder
 WHERE r.outcome = '' AND a.expires_at > now() AND EXISTS (SELECT FROM winch.reads d WHERE d.run = r.id) ORDER BY random() LIMIT 1`

@@ -68,11 +68,11 @@ type scaleBed struct {
 
 // A night is what it took to pull all sources once, all due at the same moment.
 type night struct {
-	agents                       int
-	seconds                      float64 // from the moment until the last was done
-	decided, began               float64 // p99 of the lateness of the decision and of the run, in seconds
+	agents                         int
+	seconds                        float64 // from the moment until the last was done
+	decided, began                 float64 // p99 of the lateness of the decision and of the run, in seconds
 	transactions, wal, connections float64 // per run; the last is how many at most
-	idle                         float64 // transactions a second while nothing is due
+	idle                           float64 // transactions a second while nothing is due
 }
 
 // pull serves a job as winch serve does.

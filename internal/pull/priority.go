@@ -24,7 +24,7 @@ const waitPause = 500 * time.Millisecond
 // source stays busy.
 func (p *Puller) lock(ctx context.Context, job Job) (context.Context, func(), error) {
 	claim := sink.Claim{Source: job.Source, Budget: job.Budget}
-	waiter := ""
+	waiter, source := "", job.Source // who waits, and for which source
 	for {
 		held, release, err := p.Sink.Lock(ctx, claim)
 		var busy *sink.Busy
@@ -33,12 +33,12 @@ func (p *Puller) lock(ctx context.Context, job Job) (context.Context, func(), er
 		}
 		if !errors.As(err, &busy) {
 			// Also when ctx has ended: the backfill would wait for nobody.
-			return held, release, p.withdraw(ctx, job, waiter, err)
+			return held, release, p.withdraw(ctx, source, waiter, err)
 		}
-		source := cmp.Or(busy.Source, job.Source)
+		source = cmp.Or(busy.Held, job.Source) // or another one of its budget
 		yields, stateErr := p.Sink.HeldByBackfill(ctx, source)
 		if stateErr != nil {
-			return nil, nil, p.withdraw(ctx, job, waiter, stateErr)
+			return nil, nil, p.withdraw(ctx, source, waiter, stateErr)
 		}
 		if !yields && waiter == "" {
 			return nil, nil, busy
@@ -47,25 +47,25 @@ func (p *Puller) lock(ctx context.Context, job Job) (context.Context, func(), er
 			waiter = rand.Text()
 			p.Log.InfoContext(ctx, "waiting for a backfill to give way", "source", job.Source, "holder", busy.Holder)
 		}
-		if err := p.Sink.Announce(ctx, job.Source, waiter); err != nil {
-			return nil, nil, p.withdraw(ctx, job, waiter, err)
+		if err := p.Sink.Announce(ctx, source, waiter); err != nil {
+			return nil, nil, p.withdraw(ctx, source, waiter, err)
 		}
 		if err := job.sleep(ctx, waitPause); err != nil {
-			return nil, nil, p.withdraw(ctx, job, waiter, err)
+			return nil, nil, p.withdraw(ctx, source, waiter, err)
 		}
 	}
 }
 
 // withdraw ends the announcement of a waiter and returns what ended its wait.
-func (p *Puller) withdraw(ctx context.Context, job Job, waiter string, err error) error {
+func (p *Puller) withdraw(ctx context.Context, source, waiter string, err error) error {
 	if waiter == "" {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitPause)
 	defer cancel()
-	if gone := p.Sink.Withdraw(ctx, job.Source, waiter); gone != nil {
+	if gone := p.Sink.Withdraw(ctx, source, waiter); gone != nil {
 		// It expires by itself.
-		p.Log.WarnContext(ctx, "a backfill may wait for nobody for a moment", "source", job.Source, "error", gone)
+		p.Log.WarnContext(ctx, "a backfill may wait for nobody for a moment", "source", source, "error", gone)
 	}
 	return err
 }

@@ -66,6 +66,8 @@ func HintOf(err error) string {
 type Busy struct {
 	Source string // empty: the whole store
 	Holder string // who, as far as known: "pid 4711"
+	// Held is the source that is held: Source, or another one of its budget.
+	Held string
 }
 
 func (e *Busy) Error() string {

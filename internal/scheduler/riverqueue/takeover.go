@@ -54,7 +54,11 @@ func (q *Queue) TakeOver(ctx context.Context) error {
 			if slices.Contains(done, r.Source) || slices.Contains(b.Cancelled, r.Source) {
 				continue
 			}
-			args, opts := insertion(scheduler.Job{Source: r.Source, Trigger: scheduler.TriggerResume, Resumes: r.ID})
+			job, err := resumption(ctx, tx, r)
+			if err != nil {
+				return err
+			}
+			args, opts := insertion(job)
 			if _, err := q.inserts.InsertTx(ctx, tx, args, opts); err != nil {
 				return err
 			}
@@ -70,6 +74,21 @@ func (q *Queue) TakeOver(ctx context.Context) error {
 		}
 	}
 	return q.sweep(ctx)
+}
+
+// resumption is the job that goes on with a run that was begun by hand: with the
+// backfill that it was of, unless a person has ended that, or with what is due.
+func resumption(ctx context.Context, tx pgx.Tx, lost sink.Run) (scheduler.Job, error) {
+	job := scheduler.Job{Source: lost.Source, Trigger: scheduler.TriggerResume, Resumes: lost.ID}
+	var name string
+	err := tx.QueryRow(ctx, "SELECT name FROM winch.backfills WHERE id = $1 AND state = 'running'", lost.Backfill).Scan(&name)
+	switch {
+	case err == nil:
+		job = scheduler.Job{Source: lost.Source, Trigger: scheduler.TriggerBackfill, Backfill: name}
+	case !errors.Is(err, pgx.ErrNoRows):
+		return job, err
+	}
+	return job, nil
 }
 
 // sweep queues again the jobs of agents that nobody knows: one that was declared

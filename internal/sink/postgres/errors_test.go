@@ -218,7 +218,7 @@ func TestBusySourceNamesItsHolder(t *testing.T) {
 	if !errors.As(err, &busy) {
 		t.Fatalf("want a *sink.Busy, got %v", err)
 	}
-	if diff := cmp.Diff(&sink.Busy{Source: "shop", Holder: self()}, busy); diff != "" {
+	if diff := cmp.Diff(&sink.Busy{Source: "shop", Held: "shop", Holder: self()}, busy); diff != "" {
 		t.Error(diff)
 	}
 }

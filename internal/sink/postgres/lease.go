@@ -37,7 +37,7 @@ func (s *Sink) Lock(ctx context.Context, c sink.Claim) (context.Context, func(),
 	}
 	l := &lease{}
 	if !s.reserve(c.Source, l) {
-		return nil, nil, &sink.Busy{Source: c.Source, Holder: self()}
+		return nil, nil, &sink.Busy{Source: c.Source, Held: c.Source, Holder: self()}
 	}
 	token, err := s.take(ctx, me, c)
 	if err != nil {
@@ -98,7 +98,7 @@ WHERE source = $1 RETURNING token`
 	})
 	var server *pgconn.PgError
 	if errors.As(err, &server) && server.ConstraintName == "leases_budget" {
-		return 0, &sink.Busy{Source: c.Source} // another source of the budget was taken at the same time
+		return 0, &sink.Busy{Source: c.Source, Held: c.Source} // another source of the budget was taken at the same time
 	}
 	return token, err
 }
@@ -122,7 +122,7 @@ func (s *Sink) held(ctx context.Context, on interface {
 	_, err = pgx.ForEachRow(rows, []any{&source, &holder, &alive, &pid, &host}, func() error {
 		switch {
 		case alive && busy == nil:
-			busy = &sink.Busy{Source: c.Source, Holder: fmt.Sprintf("pid %d on %s", pid, host)}
+			busy = &sink.Busy{Source: c.Source, Held: source, Holder: fmt.Sprintf("pid %d on %s", pid, host)}
 			if source != c.Source {
 				busy.Holder += fmt.Sprintf(", which pulls %s of the same budget", source)
 			}

@@ -66,14 +66,14 @@ WHERE source IN (SELECT source FROM winch.leases WHERE holder = $1 FOR UPDATE SK
 	}
 	const lose = `UPDATE winch.runs
 SET outcome = 'lost', ended_at = greatest(clock_timestamp(), started_at), error = 'the agent ended without recording an outcome'
-WHERE source = ANY ($1) AND outcome = '' RETURNING id, source, connector, trigger, cancel_at IS NOT NULL`
+WHERE source = ANY ($1) AND outcome = '' RETURNING id, source, connector, trigger, COALESCE(backfill, 0), cancel_at IS NOT NULL`
 	rows, err := tx.Query(ctx, lose, freed)
 	if err != nil {
 		return err
 	}
 	b.Lost, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r sink.Run, err error) {
 		var cancelled bool
-		err = row.Scan(&r.ID, &r.Source, &r.Connector, &r.Trigger, &cancelled)
+		err = row.Scan(&r.ID, &r.Source, &r.Connector, &r.Trigger, &r.Backfill, &cancelled)
 		if cancelled {
 			b.Cancelled = append(b.Cancelled, r.Source)
 		}

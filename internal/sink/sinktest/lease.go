@@ -20,7 +20,7 @@ var leaseCases = map[string]func(*testing.T, Harness){
 			t.Fatal(err)
 		}
 		var busy *sink.Busy
-		if _, err := take("two", "account"); !errors.As(err, &busy) || busy.Source != "two" {
+		if _, err := take("two", "account"); !errors.As(err, &busy) || busy.Source != "two" || busy.Held != "one" {
 			t.Errorf("two of one budget: want a *sink.Busy, got %v", err)
 		}
 		for _, c := range []sink.Claim{{Source: "three", Budget: "other"}, {Source: "four"}, {Source: "five"}} {

@@ -77,7 +77,7 @@ func (l *locks) take(ctx context.Context, c sink.Claim) (*hold, error) {
 	source := c.Source
 	for _, h := range l.held {
 		if h.source == source || c.Budget != "" && h.budget == c.Budget {
-			return nil, &sink.Busy{Source: source, Holder: "pid " + strconv.Itoa(os.Getpid())}
+			return nil, &sink.Busy{Source: source, Held: h.source, Holder: "pid " + strconv.Itoa(os.Getpid())}
 		}
 	}
 	if l.file == nil {
@@ -86,7 +86,7 @@ func (l *locks) take(ctx context.Context, c sink.Claim) (*hold, error) {
 			return nil, fault(ctx, "lock "+l.path, err)
 		}
 		if file == nil {
-			return nil, &sink.Busy{Source: source, Holder: holder}
+			return nil, &sink.Busy{Source: source, Held: source, Holder: holder}
 		}
 		l.file = file
 	}
