@@ -11,6 +11,9 @@ import (
 	"github.com/winchdata/winch/pkg/connector"
 )
 
+// forgetEvery is how often winch serve prunes the store.
+const forgetEvery = 24 * time.Hour
+
 func (a *app) pruneCommand() *cobra.Command {
 	var (
 		olderThan string

@@ -119,6 +119,9 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 
 	ask := time.NewTicker(askEvery)
 	defer ask.Stop()
+	a.forget(ctx, store, cfg)
+	forget := time.NewTicker(forgetEvery)
+	defer forget.Stop()
 	for running := true; running; {
 		select {
 		case <-ctx.Done():
@@ -129,6 +132,8 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 			running = false
 		case <-reload:
 			s.reload(ctx)
+		case <-forget.C:
+			a.forget(ctx, store, s.config.Load())
 		}
 	}
 	s.tell("stopping", nil, "no new slices; what is being read has %s", cfg.Serve.Grace)
