@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ type fixture struct {
 	vendor *vendor
 	b      sink.Backfill
 	runner *backfill.Runner
+	budget string
 }
 
 func newFixture(t *testing.T, force bool) *fixture {
@@ -79,14 +81,14 @@ func newFixture(t *testing.T, force bool) *fixture {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	return &fixture{store, &vendor{}, b, &backfill.Runner{
+	return &fixture{store: store, vendor: &vendor{}, b: b, runner: &backfill.Runner{
 		Sink: store, Log: log, Puller: &pull.Puller{Sink: store, Log: log, Slices: 1, Backoff: time.Microsecond},
 	}}
 }
 
 func (f *fixture) run(ctx context.Context) (pull.Result, error) {
 	return f.runner.Run(ctx, f.b, pull.Job{
-		Source: "s", Connector: "toy", AsOf: time.Now(),
+		Source: "s", Budget: f.budget, Connector: "toy", AsOf: time.Now(),
 		Open: func(context.Context) (*pull.Session, error) {
 			return &pull.Session{Source: f.vendor, Alive: func() bool { return true }, Close: func() error { return nil }}, nil
 		},
@@ -171,4 +173,59 @@ func TestBackfillGivesWayToAPullThatWaits(t *testing.T) {
 	if !waited {
 		t.Error("it did not wait")
 	}
+}
+
+// I3: it gives way to a pull of another source that uses up the same budget, too.
+func TestBackfillGivesWayToAPullOfItsBudget(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, false)
+	f.budget = "account"
+	pulled := make(chan error, 1)
+	readBefore := -1
+	f.vendor.after = func(read int) {
+		if read != 1 {
+			return
+		}
+		other := &vendor{}
+		waits := make(chan struct{})
+		puller := &pull.Puller{Sink: announced{f.store, sync.OnceFunc(func() { close(waits) })}, Log: slog.New(slog.DiscardHandler)}
+		go func() {
+			_, err := puller.Run(t.Context(), pull.Job{
+				Source: "other", Budget: "account", Connector: "toy", Trigger: "pull", AsOf: time.Now(),
+				Open: func(context.Context) (*pull.Session, error) {
+					readBefore = len(f.vendor.read)
+					return &pull.Session{Source: other, Alive: func() bool { return true }, Close: func() error { return nil }}, nil
+				},
+				Select: func([]connector.Stream) ([]ledger.Want, error) { return nil, nil },
+			})
+			pulled <- err
+		}()
+		select {
+		case <-waits:
+		case err := <-pulled:
+			pulled <- err
+		}
+		time.Sleep(time.Second) // a slow vendor: the backfill looks who waits now and then only
+	}
+	if res, err := f.run(t.Context()); err != nil || res.Status != sink.Succeeded {
+		t.Errorf("%s, %v", res.Status, err)
+	}
+	if err := <-pulled; err != nil {
+		t.Error("the pull of the other source:", err)
+	}
+	if readBefore != 1 {
+		t.Errorf("the other source was pulled after %d slices of the backfill, want 1", readBefore)
+	}
+	f.expect(t, sink.BackfillDone, all...)
+}
+
+// announced tells when somebody waits.
+type announced struct {
+	sink.Sink
+	tell func()
+}
+
+func (a announced) Announce(ctx context.Context, source, waiter string) error {
+	defer a.tell()
+	return a.Sink.Announce(ctx, source, waiter)
 }
