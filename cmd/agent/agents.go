@@ -41,15 +41,11 @@ others within 30 seconds; what it held, they go on with.`,
   winch agents drain 3            before its machine is updated
   winch agents --output json | jq '[.agents[].version] | unique'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := a.loadSink()
+			_, store, closeStore, err := a.openStore(cmd.Context())
 			if err != nil {
 				return err
 			}
-			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
-			if err != nil {
-				return err
-			}
-			defer a.closing("store", store.Close)
+			defer closeStore()
 			agents, err := store.Agents(cmd.Context())
 			if err != nil {
 				return err
@@ -130,15 +126,11 @@ other in that way: agents of neighbouring versions work side by side.
 					return usagef("winch agents lists the ids", "agent id %q is no number", args[0])
 				}
 			}
-			cfg, err := a.loadSink()
+			_, store, closeStore, err := a.openStore(cmd.Context())
 			if err != nil {
 				return err
 			}
-			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
-			if err != nil {
-				return err
-			}
-			defer a.closing("store", store.Close)
+			defer closeStore()
 			n, err := store.Drain(cmd.Context(), id, !undo)
 			if err != nil {
 				return err

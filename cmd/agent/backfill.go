@@ -76,20 +76,6 @@ A source that is called list, show, pause, resume or cancel comes after its flag
 	return cmd
 }
 
-// withSources does something with the configured sources and their store.
-func (a *app) withSources(ctx context.Context, do func(*config.Config, sink.Sink) error) error {
-	cfg, err := a.loadConfig()
-	if err != nil {
-		return err
-	}
-	store, _, err := a.openSink(ctx, cfg.Sink)
-	if err != nil {
-		return err
-	}
-	defer a.closing("store", store.Close)
-	return do(cfg, store)
-}
-
 // ask makes the backfill that the flags ask for.
 func (f backfillFlags) ask(src *config.Source, now time.Time) (b sink.Backfill, err error) {
 	b = sink.Backfill{Source: src.Name, Streams: f.streams, Force: f.force, Order: ledger.Order(f.order), CreatedAt: now.UTC().Truncate(time.Microsecond)}

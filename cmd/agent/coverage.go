@@ -50,15 +50,11 @@ it works while the vendor is down.`,
   winch coverage kaisa_se --output json | jq '.streams[] | select(.missing > 0) | .gaps'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.loadSink() // what the ledger knows can be drawn without a configuration
+			cfg, store, closeStore, err := a.openStore(cmd.Context()) // what the ledger knows can be drawn without a configuration
 			if err != nil {
 				return err
 			}
-			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
-			if err != nil {
-				return err
-			}
-			defer a.closing("store", store.Close)
+			defer closeStore()
 			c := coverer{app: a, cfg: cfg, store: store, launcher: a.launcher(cfg), now: time.Now()}
 			if len(args) > 0 {
 				c.source, c.stream, _ = strings.Cut(args[0], "/")

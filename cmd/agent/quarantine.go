@@ -50,20 +50,6 @@ func quarantineFilter(args []string) (f sink.QuarantineFilter) {
 	return f
 }
 
-// withStore does something with the configured store.
-func (a *app) withStore(ctx context.Context, do func(*config.Config, sink.Sink) error) error {
-	cfg, err := a.loadSink()
-	if err != nil {
-		return err
-	}
-	store, _, err := a.openSink(ctx, cfg.Sink)
-	if err != nil {
-		return err
-	}
-	defer a.closing("store", store.Close)
-	return do(cfg, store)
-}
-
 func (a *app) quarantineListCommand() *cobra.Command {
 	var (
 		settled bool

@@ -40,15 +40,11 @@ little evidence, it says so. It reads the store, not the vendor.`,
 			if !ok {
 				return usagef("winch restatement "+source+"/STREAM; winch coverage "+source+" lists the streams", "%q names no stream", args[0])
 			}
-			cfg, err := a.loadSink()
+			cfg, store, closeStore, err := a.openStore(cmd.Context())
 			if err != nil {
 				return err
 			}
-			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
-			if err != nil {
-				return err
-			}
-			defer a.closing("store", store.Close)
+			defer closeStore()
 			c := coverer{app: a, cfg: cfg, store: store, launcher: a.launcher(cfg), now: time.Now(), source: source, stream: stream}
 			found, err := c.streams(cmd.Context())
 			if err != nil {

@@ -75,15 +75,11 @@ func (a *app) runsCommand() *cobra.Command {
   winch runs cancel 42            end one that goes on, wherever it is`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.loadSink()
+			_, store, closeStore, err := a.openStore(cmd.Context())
 			if err != nil {
 				return err
 			}
-			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
-			if err != nil {
-				return err
-			}
-			defer a.closing("store", store.Close)
+			defer closeStore()
 			if len(args) == 0 {
 				runs, err := store.Runs(cmd.Context(), source, limit)
 				if err != nil {

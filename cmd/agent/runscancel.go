@@ -23,15 +23,11 @@ from there.`,
 			if err != nil {
 				return usagef("winch runs lists the ids", "run id %q is no number", args[0])
 			}
-			cfg, err := a.loadSink()
+			_, store, closeStore, err := a.openStore(cmd.Context())
 			if err != nil {
 				return err
 			}
-			store, _, err := a.openSink(cmd.Context(), cfg.Sink)
-			if err != nil {
-				return err
-			}
-			defer a.closing("store", store.Close)
+			defer closeStore()
 			asked, err := store.CancelRun(cmd.Context(), id)
 			if errors.Is(err, sink.ErrNoRun) {
 				return usagef("winch runs lists the ids", "run %d: %w in %s", id, sink.ErrNoRun, store.Location())

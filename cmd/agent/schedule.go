@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"text/tabwriter"
@@ -56,7 +55,7 @@ func (a *app) scheduleListCommand() *cobra.Command {
 		Short:   "show all schedules, with their next ticks",
 		Example: "  winch schedule list\n  winch schedule list --output json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSchedules(cmd.Context(), func(cfg *config.Config, store sink.Sink) error {
+			return a.withSources(cmd.Context(), func(cfg *config.Config, store sink.Sink) error {
 				paused, err := store.PausedSources(cmd.Context())
 				if err != nil {
 					return err
@@ -311,7 +310,7 @@ func (a *app) schedulePauseCommand(pause bool) *cobra.Command {
 		Example: "  winch schedule " + use + " kaisa_se",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withSchedules(cmd.Context(), func(cfg *config.Config, store sink.Sink) error {
+			return a.withSources(cmd.Context(), func(cfg *config.Config, store sink.Sink) error {
 				src, err := cfg.Source(args[0])
 				if err != nil {
 					return err
@@ -343,18 +342,4 @@ func (a *app) schedulePauseCommand(pause bool) *cobra.Command {
 			})
 		},
 	}
-}
-
-// withSchedules does something with the configuration and its store.
-func (a *app) withSchedules(ctx context.Context, do func(*config.Config, sink.Sink) error) error {
-	cfg, err := a.loadConfig()
-	if err != nil {
-		return err
-	}
-	store, _, err := a.openSink(ctx, cfg.Sink)
-	if err != nil {
-		return err
-	}
-	defer a.closing("store", store.Close)
-	return do(cfg, store)
 }

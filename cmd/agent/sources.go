@@ -38,6 +38,44 @@ func (a *app) openSink(ctx context.Context, where config.Sink) (store sink.Sink,
 	return store, applied, nil
 }
 
+// openStore opens the configured store, of a command that needs no file of
+// configuration: what WINCH_SINK_URL or the default names will do.
+func (a *app) openStore(ctx context.Context) (*config.Config, sink.Sink, func(), error) {
+	cfg, err := a.loadSink()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	store, _, err := a.openSink(ctx, cfg.Sink)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return cfg, store, func() { a.closing("store", store.Close) }, nil
+}
+
+// withStore does something with the store that openStore opens.
+func (a *app) withStore(ctx context.Context, do func(*config.Config, sink.Sink) error) error {
+	cfg, store, closeStore, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	return do(cfg, store)
+}
+
+// withSources does something with the configured sources and their store.
+func (a *app) withSources(ctx context.Context, do func(*config.Config, sink.Sink) error) error {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	store, _, err := a.openSink(ctx, cfg.Sink)
+	if err != nil {
+		return err
+	}
+	defer a.closing("store", store.Close)
+	return do(cfg, store)
+}
+
 // openSource starts the source's connector and opens the source.
 func (a *app) openSource(ctx context.Context, launcher *plugin.Launcher, src *config.Source) (*pull.Session, error) {
 	settings, err := src.Resolve(ctx)
