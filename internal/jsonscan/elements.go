@@ -1,5 +1,7 @@
 package jsonscan
 
+import "slices"
+
 // Elements appends to dst the text of each element of the array at a path of
 // object keys, in one pass over b, all of which is validated; of duplicate keys
 // the last one counts. ok is false if a key is missing, or if something on the way
@@ -61,6 +63,10 @@ func elementsOfMember(dst [][]byte, b []byte, i int, path []string, depth int) (
 	return elements, i + 1, ok, noFault
 }
 
+// mostForeseen bounds for how many elements room is made at once: for as many as
+// there are if all are as long as the last one, which may mislead.
+const mostForeseen = 4096
+
 func elementsOfArray(dst [][]byte, b []byte, i, depth int) (elements [][]byte, end int, ok bool, f fault) {
 	i = SkipSpace(b, i+1)
 	if i < len(b) && b[i] == ']' {
@@ -70,6 +76,9 @@ func elementsOfArray(dst [][]byte, b []byte, i, depth int) (elements [][]byte, e
 		end, _, f := scanValue(b, i, depth+1)
 		if f != noFault {
 			return dst, end, false, f
+		}
+		if len(dst) == cap(dst) {
+			dst = slices.Grow(dst, min((len(b)-i)/(end-i)*9/8, mostForeseen)+1)
 		}
 		dst = append(dst, b[i:end:end])
 		i = SkipSpace(b, end)

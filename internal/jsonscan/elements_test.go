@@ -75,3 +75,15 @@ func FuzzElements(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) { compareElements(t, b) })
 }
+
+func TestElementsMakeRoomOnce(t *testing.T) {
+	text := []byte(`{"records":[` + strings.Repeat(record+",", 999) + record + `]}`)
+	allocs := testing.AllocsPerRun(10, func() {
+		if all, ok, err := jsonscan.Elements(nil, text, "records"); len(all) != 1000 || !ok || err != nil {
+			t.Errorf("%d elements, %v, %v", len(all), ok, err)
+		}
+	})
+	if allocs > 2 { // one, but for the race detector
+		t.Errorf("%v allocations, want 1", allocs)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -37,10 +38,8 @@ func ReadBody(ctx context.Context, resp *http.Response, limit int64) ([]byte, er
 	defer func() { connector.RecordUsage(ctx, connector.Usage{Bytes: wire.n}) }()
 
 	var body io.Reader = wire
-	var buf bytes.Buffer
 	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
-		buf.Grow(int(min(max(resp.ContentLength, 0), limit, 8<<20)) + bytes.MinRead)
 	case "gzip", "x-gzip":
 		unzipped, err := gzip.NewReader(wire)
 		if errors.Is(err, io.EOF) {
@@ -55,6 +54,9 @@ func ReadBody(ctx context.Context, resp *http.Response, limit int64) ([]byte, er
 	default:
 		return nil, ErrEncoding
 	}
+	buf := scratch.Get().(*bytes.Buffer)
+	defer giveBack(buf)
+	buf.Grow(int(min(max(resp.ContentLength, 0), limit, 8<<20)) + bytes.MinRead)
 	if _, err := buf.ReadFrom(io.LimitReader(body, limit+1)); err != nil {
 		if wire.n > limit {
 			return nil, &TooLargeError{limit}
@@ -64,7 +66,22 @@ func ReadBody(ctx context.Context, resp *http.Response, limit int64) ([]byte, er
 	if int64(buf.Len()) > limit || wire.n > limit {
 		return nil, &TooLargeError{limit}
 	}
-	return buf.Bytes(), nil
+	return bytes.Clone(buf.Bytes()), nil
+}
+
+// scratch holds a body until all of it is there. A new buffer for each would be
+// cleared and copied each time it grows, and leave several times the body behind.
+var scratch = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxScratch is the capacity, in bytes, up to which a buffer is kept for the next
+// body.
+const maxScratch = 4 << 20
+
+func giveBack(buf *bytes.Buffer) {
+	if buf.Cap() <= maxScratch {
+		buf.Reset()
+		scratch.Put(buf)
+	}
 }
 
 // ErrEncoding is a body in an encoding that was not asked for.
