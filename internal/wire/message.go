@@ -130,6 +130,8 @@ func encodeUsage(u connector.Usage) *connectorpb.Usage {
 		Requests: u.Requests, Retries: u.Retries, Bytes: u.Bytes, Waited: encodeDuration(u.Waited),
 		TokensFetched: u.TokensFetched, RenewedOn_401: u.RenewedOn401,
 		Requesting: encodeDuration(u.Requesting), FetchingTokens: encodeDuration(u.FetchingTokens),
+		Status_2Xx: u.Status2xx, Status_3Xx: u.Status3xx, Status_4Xx: u.Status4xx, Status_5Xx: u.Status5xx,
+		WaitedForLimit: encodeDuration(u.WaitedForLimit),
 	}
 }
 
@@ -138,6 +140,8 @@ func decodeUsage(m *connectorpb.Usage) connector.Usage {
 		Requests: m.GetRequests(), Retries: m.GetRetries(), Bytes: m.GetBytes(), Waited: m.GetWaited().AsDuration(),
 		TokensFetched: m.GetTokensFetched(), RenewedOn401: m.GetRenewedOn_401(),
 		Requesting: m.GetRequesting().AsDuration(), FetchingTokens: m.GetFetchingTokens().AsDuration(),
+		Status2xx: m.GetStatus_2Xx(), Status3xx: m.GetStatus_3Xx(), Status4xx: m.GetStatus_4Xx(), Status5xx: m.GetStatus_5Xx(),
+		WaitedForLimit: m.GetWaitedForLimit().AsDuration(),
 	}
 }
 

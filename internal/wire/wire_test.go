@@ -393,7 +393,7 @@ func TestFindingsComeBesideTheError(t *testing.T) {
 	want := []connector.Finding{{Name: "ping", Detail: "12 ms"}, {Name: "introspection", Detail: "3 projects"}}
 	for _, failure := range []error{nil, &connector.Error{Kind: connector.KindForbidden, Err: errors.New("project 4")}} {
 		src := across(t, source{check: func(ctx context.Context) ([]connector.Finding, error) {
-			connector.RecordUsage(ctx, connector.Usage{TokensFetched: 1, RenewedOn401: 2})
+			connector.RecordUsage(ctx, allUsage)
 			return want, failure
 		}})
 		usage := &connector.UsageRecorder{}
@@ -401,7 +401,7 @@ func TestFindingsComeBesideTheError(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" || connector.KindOf(err) != connector.KindOf(failure) || (err == nil) != (failure == nil) {
 			t.Error(diff, err)
 		}
-		if diff := cmp.Diff(connector.Usage{TokensFetched: 1, RenewedOn401: 2}, usage.Total()); diff != "" {
+		if diff := cmp.Diff(allUsage, usage.Total()); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -447,4 +447,10 @@ type broken struct{ grpc.ClientConnInterface }
 
 func (broken) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
 	return nil, status.Error(14, "error reading from server: EOF")
+}
+
+// allUsage has each field, so that one that does not cross the wire is missed.
+var allUsage = connector.Usage{
+	Requests: 1, Retries: 2, Bytes: 3, Waited: 4, TokensFetched: 5, RenewedOn401: 6, Requesting: 7, FetchingTokens: 8,
+	Status2xx: 9, Status3xx: 10, Status4xx: 11, Status5xx: 12, WaitedForLimit: 13,
 }

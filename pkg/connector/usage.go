@@ -28,6 +28,15 @@ type Usage struct {
 	// over what ran side by side.
 	Requesting     time.Duration `json:"requesting"`
 	FetchingTokens time.Duration `json:"fetching_tokens"`
+	// Status2xx to Status5xx count the answers by the class of their status. A
+	// request that is in none of them had no whole answer.
+	Status2xx int64 `json:"status_2xx"`
+	Status3xx int64 `json:"status_3xx"`
+	Status4xx int64 `json:"status_4xx"`
+	Status5xx int64 `json:"status_5xx"`
+	// WaitedForLimit is the part of Waited that a rate limit asked for: our own,
+	// which is set to the vendor's, or the vendor in an answer.
+	WaitedForLimit time.Duration `json:"waited_for_limit"`
 }
 
 // Add returns the sum of both.
@@ -36,6 +45,8 @@ func (u Usage) Add(v Usage) Usage {
 		u.Requests + v.Requests, u.Retries + v.Retries, u.Bytes + v.Bytes, u.Waited + v.Waited,
 		u.TokensFetched + v.TokensFetched, u.RenewedOn401 + v.RenewedOn401,
 		u.Requesting + v.Requesting, u.FetchingTokens + v.FetchingTokens,
+		u.Status2xx + v.Status2xx, u.Status3xx + v.Status3xx, u.Status4xx + v.Status4xx, u.Status5xx + v.Status5xx,
+		u.WaitedForLimit + v.WaitedForLimit,
 	}
 }
 
@@ -45,6 +56,8 @@ func (u Usage) Sub(v Usage) Usage {
 		u.Requests - v.Requests, u.Retries - v.Retries, u.Bytes - v.Bytes, u.Waited - v.Waited,
 		u.TokensFetched - v.TokensFetched, u.RenewedOn401 - v.RenewedOn401,
 		u.Requesting - v.Requesting, u.FetchingTokens - v.FetchingTokens,
+		u.Status2xx - v.Status2xx, u.Status3xx - v.Status3xx, u.Status4xx - v.Status4xx, u.Status5xx - v.Status5xx,
+		u.WaitedForLimit - v.WaitedForLimit,
 	}
 }
 

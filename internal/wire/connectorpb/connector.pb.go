@@ -985,6 +985,13 @@ type Usage struct {
 	Requesting *durationpb.Duration `protobuf:"bytes,7,opt,name=requesting,proto3" json:"requesting,omitempty"`
 	// Time spent fetching tokens.
 	FetchingTokens *durationpb.Duration `protobuf:"bytes,8,opt,name=fetching_tokens,json=fetchingTokens,proto3" json:"fetching_tokens,omitempty"`
+	// Answers by the class of their status.
+	Status_2Xx int64 `protobuf:"varint,9,opt,name=status_2xx,json=status2xx,proto3" json:"status_2xx,omitempty"`
+	Status_3Xx int64 `protobuf:"varint,10,opt,name=status_3xx,json=status3xx,proto3" json:"status_3xx,omitempty"`
+	Status_4Xx int64 `protobuf:"varint,11,opt,name=status_4xx,json=status4xx,proto3" json:"status_4xx,omitempty"`
+	Status_5Xx int64 `protobuf:"varint,12,opt,name=status_5xx,json=status5xx,proto3" json:"status_5xx,omitempty"`
+	// The part of waited that a rate limit asked for.
+	WaitedForLimit *durationpb.Duration `protobuf:"bytes,13,opt,name=waited_for_limit,json=waitedForLimit,proto3" json:"waited_for_limit,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1071,6 +1078,41 @@ func (x *Usage) GetRequesting() *durationpb.Duration {
 func (x *Usage) GetFetchingTokens() *durationpb.Duration {
 	if x != nil {
 		return x.FetchingTokens
+	}
+	return nil
+}
+
+func (x *Usage) GetStatus_2Xx() int64 {
+	if x != nil {
+		return x.Status_2Xx
+	}
+	return 0
+}
+
+func (x *Usage) GetStatus_3Xx() int64 {
+	if x != nil {
+		return x.Status_3Xx
+	}
+	return 0
+}
+
+func (x *Usage) GetStatus_4Xx() int64 {
+	if x != nil {
+		return x.Status_4Xx
+	}
+	return 0
+}
+
+func (x *Usage) GetStatus_5Xx() int64 {
+	if x != nil {
+		return x.Status_5Xx
+	}
+	return 0
+}
+
+func (x *Usage) GetWaitedForLimit() *durationpb.Duration {
+	if x != nil {
+		return x.WaitedForLimit
 	}
 	return nil
 }
@@ -1901,7 +1943,7 @@ const file_connector_proto_rawDesc = "" +
 	"checkpoint\x18\x03 \x01(\fH\x00R\n" +
 	"checkpoint\x88\x01\x01\x12/\n" +
 	"\x05usage\x18\x04 \x01(\v2\x19.winch.connector.v1.UsageR\x05usageB\r\n" +
-	"\v_checkpoint\"\xd2\x02\n" +
+	"\v_checkpoint\"\x93\x04\n" +
 	"\x05Usage\x12\x1a\n" +
 	"\brequests\x18\x01 \x01(\x03R\brequests\x12\x18\n" +
 	"\aretries\x18\x02 \x01(\x03R\aretries\x12\x14\n" +
@@ -1912,7 +1954,17 @@ const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"requesting\x18\a \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"requesting\x12B\n" +
-	"\x0ffetching_tokens\x18\b \x01(\v2\x19.google.protobuf.DurationR\x0efetchingTokens\"&\n" +
+	"\x0ffetching_tokens\x18\b \x01(\v2\x19.google.protobuf.DurationR\x0efetchingTokens\x12\x1d\n" +
+	"\n" +
+	"status_2xx\x18\t \x01(\x03R\tstatus2xx\x12\x1d\n" +
+	"\n" +
+	"status_3xx\x18\n" +
+	" \x01(\x03R\tstatus3xx\x12\x1d\n" +
+	"\n" +
+	"status_4xx\x18\v \x01(\x03R\tstatus4xx\x12\x1d\n" +
+	"\n" +
+	"status_5xx\x18\f \x01(\x03R\tstatus5xx\x12C\n" +
+	"\x10waited_for_limit\x18\r \x01(\v2\x19.google.protobuf.DurationR\x0ewaitedForLimit\"&\n" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\x04R\x06source\"y\n" +
 	"\rCheckResponse\x127\n" +
@@ -2037,41 +2089,42 @@ var file_connector_proto_depIdxs = []int32{
 	28, // 15: winch.connector.v1.Usage.waited:type_name -> google.protobuf.Duration
 	28, // 16: winch.connector.v1.Usage.requesting:type_name -> google.protobuf.Duration
 	28, // 17: winch.connector.v1.Usage.fetching_tokens:type_name -> google.protobuf.Duration
-	16, // 18: winch.connector.v1.CheckResponse.findings:type_name -> winch.connector.v1.Finding
-	13, // 19: winch.connector.v1.CheckResponse.usage:type_name -> winch.connector.v1.Usage
-	29, // 20: winch.connector.v1.TokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	13, // 21: winch.connector.v1.TokenResponse.usage:type_name -> winch.connector.v1.Usage
-	13, // 22: winch.connector.v1.DiscoverResponse.usage:type_name -> winch.connector.v1.Usage
-	13, // 23: winch.connector.v1.PartitionsResponse.usage:type_name -> winch.connector.v1.Usage
-	25, // 24: winch.connector.v1.LimitsResponse.rates:type_name -> winch.connector.v1.Rate
-	28, // 25: winch.connector.v1.Rate.per:type_name -> google.protobuf.Duration
-	0,  // 26: winch.connector.v1.ConnectorService.Describe:input_type -> winch.connector.v1.DescribeRequest
-	2,  // 27: winch.connector.v1.ConnectorService.Open:input_type -> winch.connector.v1.OpenRequest
-	4,  // 28: winch.connector.v1.ConnectorService.Close:input_type -> winch.connector.v1.CloseRequest
-	6,  // 29: winch.connector.v1.ConnectorService.Streams:input_type -> winch.connector.v1.StreamsRequest
-	11, // 30: winch.connector.v1.ConnectorService.Pull:input_type -> winch.connector.v1.PullRequest
-	14, // 31: winch.connector.v1.ConnectorService.Check:input_type -> winch.connector.v1.CheckRequest
-	17, // 32: winch.connector.v1.ConnectorService.Token:input_type -> winch.connector.v1.TokenRequest
-	21, // 33: winch.connector.v1.ConnectorService.Partitions:input_type -> winch.connector.v1.PartitionsRequest
-	23, // 34: winch.connector.v1.ConnectorService.Limits:input_type -> winch.connector.v1.LimitsRequest
-	19, // 35: winch.connector.v1.ConnectorService.Discover:input_type -> winch.connector.v1.DiscoverRequest
-	26, // 36: winch.connector.v1.ConnectorService.Spans:input_type -> winch.connector.v1.SpansRequest
-	1,  // 37: winch.connector.v1.ConnectorService.Describe:output_type -> winch.connector.v1.DescribeResponse
-	3,  // 38: winch.connector.v1.ConnectorService.Open:output_type -> winch.connector.v1.OpenResponse
-	5,  // 39: winch.connector.v1.ConnectorService.Close:output_type -> winch.connector.v1.CloseResponse
-	7,  // 40: winch.connector.v1.ConnectorService.Streams:output_type -> winch.connector.v1.StreamsResponse
-	12, // 41: winch.connector.v1.ConnectorService.Pull:output_type -> winch.connector.v1.PullResponse
-	15, // 42: winch.connector.v1.ConnectorService.Check:output_type -> winch.connector.v1.CheckResponse
-	18, // 43: winch.connector.v1.ConnectorService.Token:output_type -> winch.connector.v1.TokenResponse
-	22, // 44: winch.connector.v1.ConnectorService.Partitions:output_type -> winch.connector.v1.PartitionsResponse
-	24, // 45: winch.connector.v1.ConnectorService.Limits:output_type -> winch.connector.v1.LimitsResponse
-	20, // 46: winch.connector.v1.ConnectorService.Discover:output_type -> winch.connector.v1.DiscoverResponse
-	27, // 47: winch.connector.v1.ConnectorService.Spans:output_type -> winch.connector.v1.SpansResponse
-	37, // [37:48] is the sub-list for method output_type
-	26, // [26:37] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	28, // 18: winch.connector.v1.Usage.waited_for_limit:type_name -> google.protobuf.Duration
+	16, // 19: winch.connector.v1.CheckResponse.findings:type_name -> winch.connector.v1.Finding
+	13, // 20: winch.connector.v1.CheckResponse.usage:type_name -> winch.connector.v1.Usage
+	29, // 21: winch.connector.v1.TokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	13, // 22: winch.connector.v1.TokenResponse.usage:type_name -> winch.connector.v1.Usage
+	13, // 23: winch.connector.v1.DiscoverResponse.usage:type_name -> winch.connector.v1.Usage
+	13, // 24: winch.connector.v1.PartitionsResponse.usage:type_name -> winch.connector.v1.Usage
+	25, // 25: winch.connector.v1.LimitsResponse.rates:type_name -> winch.connector.v1.Rate
+	28, // 26: winch.connector.v1.Rate.per:type_name -> google.protobuf.Duration
+	0,  // 27: winch.connector.v1.ConnectorService.Describe:input_type -> winch.connector.v1.DescribeRequest
+	2,  // 28: winch.connector.v1.ConnectorService.Open:input_type -> winch.connector.v1.OpenRequest
+	4,  // 29: winch.connector.v1.ConnectorService.Close:input_type -> winch.connector.v1.CloseRequest
+	6,  // 30: winch.connector.v1.ConnectorService.Streams:input_type -> winch.connector.v1.StreamsRequest
+	11, // 31: winch.connector.v1.ConnectorService.Pull:input_type -> winch.connector.v1.PullRequest
+	14, // 32: winch.connector.v1.ConnectorService.Check:input_type -> winch.connector.v1.CheckRequest
+	17, // 33: winch.connector.v1.ConnectorService.Token:input_type -> winch.connector.v1.TokenRequest
+	21, // 34: winch.connector.v1.ConnectorService.Partitions:input_type -> winch.connector.v1.PartitionsRequest
+	23, // 35: winch.connector.v1.ConnectorService.Limits:input_type -> winch.connector.v1.LimitsRequest
+	19, // 36: winch.connector.v1.ConnectorService.Discover:input_type -> winch.connector.v1.DiscoverRequest
+	26, // 37: winch.connector.v1.ConnectorService.Spans:input_type -> winch.connector.v1.SpansRequest
+	1,  // 38: winch.connector.v1.ConnectorService.Describe:output_type -> winch.connector.v1.DescribeResponse
+	3,  // 39: winch.connector.v1.ConnectorService.Open:output_type -> winch.connector.v1.OpenResponse
+	5,  // 40: winch.connector.v1.ConnectorService.Close:output_type -> winch.connector.v1.CloseResponse
+	7,  // 41: winch.connector.v1.ConnectorService.Streams:output_type -> winch.connector.v1.StreamsResponse
+	12, // 42: winch.connector.v1.ConnectorService.Pull:output_type -> winch.connector.v1.PullResponse
+	15, // 43: winch.connector.v1.ConnectorService.Check:output_type -> winch.connector.v1.CheckResponse
+	18, // 44: winch.connector.v1.ConnectorService.Token:output_type -> winch.connector.v1.TokenResponse
+	22, // 45: winch.connector.v1.ConnectorService.Partitions:output_type -> winch.connector.v1.PartitionsResponse
+	24, // 46: winch.connector.v1.ConnectorService.Limits:output_type -> winch.connector.v1.LimitsResponse
+	20, // 47: winch.connector.v1.ConnectorService.Discover:output_type -> winch.connector.v1.DiscoverResponse
+	27, // 48: winch.connector.v1.ConnectorService.Spans:output_type -> winch.connector.v1.SpansResponse
+	38, // [38:49] is the sub-list for method output_type
+	27, // [27:38] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_connector_proto_init() }

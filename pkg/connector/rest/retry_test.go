@@ -129,8 +129,12 @@ func TestRetryAfterIsWaitedFor(t *testing.T) {
 				if took := time.Since(start); took != 90*time.Second {
 					t.Errorf("%s, %d: took %s, want 1m30s", name, status, took)
 				}
-				if got := usage.Total().Waited; got != 90*time.Second {
-					t.Errorf("%s: %s counted", name, got)
+				got := usage.Total()
+				if got.Waited != 90*time.Second || got.WaitedForLimit != got.Waited {
+					t.Errorf("%s: %s counted, of it %s for the limit", name, got.Waited, got.WaitedForLimit)
+				}
+				if got.Status2xx != 1 || got.Status4xx+got.Status5xx != 1 || (got.Status4xx == 1) != (status == 429) {
+					t.Errorf("%s, %d: answers %+v", name, status, got)
 				}
 			})
 		}

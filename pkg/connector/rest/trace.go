@@ -63,12 +63,23 @@ type Transfer struct {
 	before repeat
 }
 
-// Record adds the time to the usage of ctx, and to its trace a span as the
+// Record adds the time and the class of the answer to the usage of ctx, and to its trace a span as the
 // semantic conventions for HTTP clients want it. The span has no query and no
 // headers, and of the path only the template; the vendor is not told of the
 // trace.
 func (t Transfer) Record(ctx context.Context) {
-	connector.RecordUsage(ctx, connector.Usage{Requesting: t.Took})
+	usage := connector.Usage{Requesting: t.Took}
+	switch t.Status / 100 {
+	case 2:
+		usage.Status2xx = 1
+	case 3:
+		usage.Status3xx = 1
+	case 4:
+		usage.Status4xx = 1
+	case 5:
+		usage.Status5xx = 1
+	}
+	connector.RecordUsage(ctx, usage)
 	if !tracing.On(ctx) {
 		return
 	}

@@ -72,7 +72,11 @@ func StartWait(ctx context.Context, reason string) *Wait {
 // Note records what has passed since the last time.
 func (w *Wait) Note() {
 	now := time.Now()
-	connector.RecordUsage(w.ctx, connector.Usage{Waited: now.Sub(w.noted)})
+	usage := connector.Usage{Waited: now.Sub(w.noted)}
+	if w.reason == tracing.WaitRateLimit || w.reason == tracing.WaitRetryAfter {
+		usage.WaitedForLimit = usage.Waited
+	}
+	connector.RecordUsage(w.ctx, usage)
 	w.noted = now
 }
 
