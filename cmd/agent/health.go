@@ -28,6 +28,9 @@ func (s *server) webServer(listener net.Listener) *webServer {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.health(started)) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, s.ready(r.Context())) })
+	if scrape := s.app.observed.telemetry.Scrape(); scrape != nil {
+		mux.Handle("GET /metrics", scrape)
+	}
 	return &webServer{listener, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}
 }
 

@@ -184,7 +184,7 @@ func (a *app) retryQuarantined(ctx context.Context, f sink.QuarantineFilter) err
 	report := retryReport{Sources: []retriedReport{}}
 	code := exitOK
 	launcher := a.launcher(cfg)
-	puller := &pull.Puller{Sink: store, Log: a.log}
+	puller := &pull.Puller{Sink: store, Log: a.log, Metrics: a.observed.metrics}
 	for _, src := range cfg.Sources {
 		if !bySource[src.Name] {
 			continue

@@ -25,7 +25,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "run the schedules, until it is told to end",
 		Long: `Pulls each source when its schedule says so, and answers on ` + "`serve.listen`" + `:
-/healthz says whether the process is well, /readyz whether it can do its work.
+/healthz says whether the process is well, /readyz whether it can do its work,
+/metrics has its numbers for Prometheus.
 
 On PostgreSQL any number of agents may serve one database: each tick is decided by
 one of them, and what one does that dies another goes on with, within 30 seconds. An
@@ -63,6 +64,7 @@ type server struct {
 	scheduler *scheduler.Scheduler
 	config    atomic.Pointer[config.Config] // in force
 	drain     chan struct{}                 // closed when the shutdown begins
+	streams   streamWatch
 
 	printing sync.Mutex
 }
@@ -102,6 +104,9 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 	s.scheduler = scheduler.New(store, s.queue, a.logFor("scheduler"), agent)
 	s.scheduler.Observe = s.tellTick
 	s.config.Store(cfg)
+	if err := s.measure(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 
 	// None of the three contexts ends with ctx: the order of the shutdown is below.
 	base := context.WithoutCancel(ctx)

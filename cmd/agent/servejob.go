@@ -30,7 +30,7 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 		s.tell("job put back", err, "%s", t.Source)
 		return err
 	}
-	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter}
+	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter, Metrics: s.app.observed.metrics}
 	if t.Trigger == scheduler.TriggerBackfill {
 		return s.backfill(ctx, cfg, src, puller, t.Backfill)
 	}
@@ -40,6 +40,7 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, Trigger: string(t.Trigger), AsOf: asOf, Drain: s.drain,
 		Open: func(ctx context.Context) (*pull.Session, error) { return s.app.openSource(ctx, launcher, src) },
 		Select: func(offered []connector.Stream) ([]ledger.Want, error) {
+			s.streams.learn(src.Name, offered)
 			return wantsOf(src, offered, t.Job, asOf)
 		},
 		Begin: t.Open,
@@ -55,6 +56,7 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 		return err
 	}
 	if res.Run != 0 || err != nil {
+		s.streams.changed.Store(true)
 		s.tellRun(res)
 	}
 	switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -52,6 +53,7 @@ func (s *server) tell(event string, err error, format string, args ...any) {
 
 // tellTick prints what became of a tick.
 func (s *server) tellTick(t sink.Tick) {
+	s.app.observed.metrics.Decided(context.Background(), t)
 	tick, late := t.Tick.UTC(), t.DecidedAt.Sub(t.DueAt).Seconds()
 	s.line(serveLine{
 		Event: "tick " + string(t.Decision), Source: t.Source, Schedule: t.Schedule, Tick: &tick, Late: &late, Message: t.Reason,

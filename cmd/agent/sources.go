@@ -104,7 +104,13 @@ func (a *app) openSource(ctx context.Context, launcher *plugin.Launcher, src *co
 			return true
 		}
 	}
-	return &pull.Session{Source: opened, Alive: alive, Close: process.Close}, nil
+	ended := a.observed.metrics.WatchConnector(src.Name, src.Connector, process.Memory)
+	shut := func() error {
+		err := process.Close()
+		ended(process.PeakMemory())
+		return err
+	}
+	return &pull.Session{Source: opened, Alive: alive, Close: shut}, nil
 }
 
 // wants says which streams of a source are wanted, and from when on.

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/winchdata/winch/internal/config"
+	"github.com/winchdata/winch/internal/metrics"
 	"github.com/winchdata/winch/internal/telemetry"
 	"github.com/winchdata/winch/internal/tracing"
 )
@@ -30,7 +31,8 @@ var (
 type observed struct {
 	cmd       *cobra.Command // that runs
 	telemetry *telemetry.Telemetry
-	span      trace.Span // of the command; nil if it has none
+	span      trace.Span       // of the command; nil if it has none
+	metrics   *metrics.Metrics // nil where nobody reads them
 }
 
 // observe starts telemetry as the configuration says, if the command has any. The
@@ -43,11 +45,17 @@ func (a *app) observe(cfg *config.Config) error {
 	}
 	t, err := telemetry.Start(cmd.Context(), telemetry.Options{
 		Endpoint: cfg.Telemetry.OTLPEndpoint, Sample: cfg.Telemetry.Sample, Version: buildVersion(), Log: a.logFor("telemetry"),
+		Scraped: cmd.Name() == lastingCommand,
 	})
 	if err != nil {
 		return err
 	}
 	a.observed.telemetry = t
+	if t.Measuring() {
+		if a.observed.metrics, err = metrics.New(t.MeterProvider()); err != nil {
+			return err
+		}
+	}
 	if traced && t.Tracing() {
 		ctx, span := otel.Tracer(tracing.Scope).Start(cmd.Context(), "winch "+cmd.Name())
 		a.observed.span = span

@@ -67,6 +67,10 @@ func (p *Process) PID() int {
 // Done is closed when the process has ended, for whatever reason.
 func (p *Process) Done() <-chan struct{} { return p.child.exited }
 
+// Memory is what the process has resident now, in bytes; 0 if it has ended or the
+// system does not tell.
+func (p *Process) Memory() int64 { return resident(p.PID()) }
+
 // PeakMemory is the most memory that the process ever had resident, in bytes. It
 // is known after Close, and 0 if the system did not tell.
 func (p *Process) PeakMemory() int64 { return p.peak.Load() }

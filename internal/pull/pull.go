@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/metrics"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
@@ -80,6 +81,8 @@ type Puller struct {
 	StuckAfter time.Duration
 	// Observe is told what happens, from several goroutines; may be nil.
 	Observe func(Event)
+	// Metrics measures runs; may be nil.
+	Metrics *metrics.Metrics
 }
 
 // DefaultBackoff leaves a vendor time to recover from what most often is over
@@ -137,6 +140,8 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 		err = context.Cause(held) // I3: the source is no longer ours, or a person cancelled the run
 	}
 	r.fill(ctx, &res, err)
+	p.Metrics.Spent(ctx, job.Source, "", r.usage.Total())
+	p.Metrics.Ran(ctx, job.Source, res.Status, time.Since(started))
 
 	// I4: the outcome is recorded also when the run was cancelled.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -371,6 +376,7 @@ func (r *run) source(ctx context.Context) (connector.Source, error) {
 			return r.session.Source, nil
 		}
 		r.closeSession()
+		r.Metrics.Restarted(ctx, r.job.Source, r.job.Connector)
 	}
 	session, err := r.job.Open(withRun(ctx, r.id))
 	if err != nil {

@@ -60,14 +60,15 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 			r.lanes.ended(time.Since(begun), usage.Waited)
 			r.observe(Event{Kind: Committed, Slice: slice, Counts: done.counts, Usage: usage, Stages: clock.Total()})
 			r.landed(ctx, span, slice, done.counts, usage, begun)
+			r.Metrics.Landed(ctx, slice, done.counts, usage, clock.Total())
 			return nil
 		}
 		if ctx.Err() != nil && connector.Cancelled(err) {
-			t.stream.interrupt(usage)
+			r.interrupt(ctx, t, usage)
 			return ctx.Err()
 		}
 		if errors.Is(err, errDrained) {
-			t.stream.interrupt(usage)
+			r.interrupt(ctx, t, usage)
 			return nil
 		}
 		err = fmt.Errorf("%s: %w", slice, err)
@@ -80,7 +81,7 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 			ended := r.job.sleep(ctx, wait)
 			tracing.Waited(ctx, pause, reasonOf(err))
 			if ended != nil {
-				t.stream.interrupt(usage)
+				r.interrupt(ctx, t, usage)
 				return ctx.Err()
 			}
 			if connector.KindOf(err) == connector.KindRateLimited {
@@ -91,6 +92,7 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 		r.log.ErrorContext(ctx, "slice failed", "slice", slice.String(), "error", err, "hint", sink.HintOf(err))
 		r.observe(Event{Kind: Failed, Slice: slice, Err: err, Usage: usage, Stages: clock.Total()})
 		r.failed(ctx, span, t.due, usage, begun, err)
+		r.Metrics.Failed(ctx, slice, usage, clock.Total())
 		a.Clock = &clock
 		t.stream.failSlice(slice, usage, err)
 		if failErr := r.Sink.Fail(context.WithoutCancel(ctx), a, usage, err); failErr != nil {
@@ -104,6 +106,12 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 		}
 		return nil
 	}
+}
+
+// interrupt notes what a slice cost that was neither landed nor given up.
+func (r *run) interrupt(ctx context.Context, t task, usage connector.Usage) {
+	t.stream.interrupt(usage)
+	r.Metrics.Spent(ctx, t.due.Slice.Source, t.due.Slice.Stream, usage)
 }
 
 // attempted is what one attempt at a slice left behind.

@@ -5,11 +5,13 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -31,6 +33,8 @@ type Options struct {
 	// Sample is the share of traces that are recorded, from 0 to 1; nil for what
 	// OTEL_TRACES_SAMPLER says, or all.
 	Sample *float64
+	// Scraped says that metrics are also kept for Scrape.
+	Scraped bool
 	// Version is that of the program.
 	Version string
 	// Log gets what goes wrong with sending.
@@ -41,7 +45,8 @@ type Options struct {
 type Telemetry struct {
 	log      *slog.Logger
 	resource *resource.Resource
-	traces   *traces // nil where nobody listens
+	traces   *traces   // nil where nobody listens
+	measures *measures // nil where nobody reads them
 }
 
 // Start starts what the options and the environment ask for. It does not use the
@@ -53,7 +58,12 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tracesURL == "" {
+	metricsURL, err := o.endpoint("METRICS", "v1/metrics")
+	if err != nil {
+		return nil, err
+	}
+	o.Scraped = o.Scraped && !disabled()
+	if tracesURL == "" && metricsURL == "" && !o.Scraped {
 		return t, nil
 	}
 	if t.resource, err = newResource(ctx, o.Version); err != nil {
@@ -62,10 +72,17 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 		t.log.WarnContext(ctx, "telemetry: a part of the resource is not known", "error", err)
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { t.log.Warn("telemetry", "error", err) }))
-	if t.traces, err = startTraces(ctx, tracesURL, t.resource, o); err != nil {
-		return nil, err
+	if metricsURL != "" || o.Scraped {
+		if t.measures, err = startMeasures(ctx, metricsURL, t.resource, o); err != nil {
+			return nil, err
+		}
 	}
-	otel.SetTracerProvider(t.traces.provider)
+	if tracesURL != "" {
+		if t.traces, err = startTraces(ctx, tracesURL, t.resource, o); err != nil {
+			return nil, errors.Join(err, t.Shutdown(ctx))
+		}
+		otel.SetTracerProvider(t.traces.provider)
+	}
 	return t, nil
 }
 
@@ -74,16 +91,25 @@ func (t *Telemetry) Tracing() bool { return t != nil && t.traces != nil }
 
 // Shutdown sends what is left and ends. ctx bounds it.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
-	if !t.Tracing() {
-		return nil
+	var sending sync.WaitGroup
+	var measured, traced error
+	if t.Measuring() {
+		sending.Go(func() { measured = t.measures.shutdown(ctx) })
 	}
-	return t.traces.shutdown(ctx)
+	if t.Tracing() {
+		sending.Go(func() { traced = t.traces.shutdown(ctx) })
+	}
+	sending.Wait()
+	return errors.Join(measured, traced)
 }
+
+// disabled reports whether the environment switches all of OpenTelemetry off.
+func disabled() bool { return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") }
 
 // endpoint returns the URL that a signal is sent to, empty if it is not sent.
 // The environment's names are those of the OpenTelemetry specification.
 func (o Options) endpoint(signal, path string) (string, error) {
-	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_"+signal+"_EXPORTER") == "none" {
+	if disabled() || os.Getenv("OTEL_"+signal+"_EXPORTER") == "none" {
 		return "", nil
 	}
 	below := func(base string) string { return strings.TrimSuffix(base, "/") + "/" + path }
