@@ -13,13 +13,17 @@ import (
 )
 
 // A position says what of a stream is held whose parents are read by windows:
-// the records of all parents that begin before Until have been read, and those
-// of the parents in Open are to be read again by their keys, because they were
-// not final or their turn has not come.
+// the parents that begin before Until are known, and the records of those in Open
+// and Due are to be read, by their keys: of Open once more, because they were not
+// final when they were read, of Due because their turn has not come.
 type position struct {
 	Version int       `json:"version"`
 	Until   time.Time `json:"until,omitzero"`
 	Open    []string  `json:"open,omitempty"`
+	Due     []string  `json:"due,omitempty"`
+	// Began is the moment of the first of the pulls that have failed since the
+	// last one that did not. What is in Open has been read since then.
+	Began time.Time `json:"began,omitzero"`
 }
 
 const (
@@ -28,6 +32,8 @@ const (
 	maxPosition = 60 << 10
 	// perCheckpoint is how many parents are read between two checkpoints.
 	perCheckpoint = 50
+	// recent is for how long what failed pulls have read need not be read again.
+	recent = time.Hour
 )
 
 func readPosition(cur connector.Cursor) (position, error) {
@@ -56,11 +62,14 @@ type child struct {
 // children is one pull of such a stream.
 type children struct {
 	*source
-	st   *stream
-	out  connector.Emitter
-	open []child // read and not final
-	seen map[string]bool
-	unit int // reads since the last checkpoint
+	st    *stream
+	out   connector.Emitter
+	open  []child // read and not final
+	seen  map[string]bool
+	unit  int       // reads since the last checkpoint
+	began time.Time // as in position
+	// refused says that the emitter wants nothing more.
+	refused bool
 }
 
 // pullOpen reads first the records that were not final when they were last read,
@@ -73,22 +82,33 @@ func (s *source) pullOpen(ctx context.Context, st *stream, req connector.Request
 	if err != nil {
 		return err
 	}
-	c := &children{source: s, st: st, out: out, seen: map[string]bool{}}
-	again := make([]child, len(pos.Open))
-	for i, key := range pos.Open {
-		again[i] = child{key: key}
+	c := &children{source: s, st: st, out: out, seen: map[string]bool{}, began: pos.Began}
+	age := req.AsOf.Sub(pos.Began)
+	goesOn := !pos.Began.IsZero() && age >= 0 && age < recent
+	again := childrenOf(pos.Due)
+	if goesOn {
+		c.open = childrenOf(pos.Open)
+		for _, key := range pos.Open {
+			c.seen[key] = true
+		}
+	} else {
+		c.began = req.AsOf
+		again = slices.Concat(childrenOf(pos.Open), again)
 	}
 	if err := c.readAll(ctx, again, pos.Until); err != nil {
 		return err
 	}
-	since := req.Since
-	if !pos.Until.IsZero() {
-		since = st.parent.lookback.Before(pos.Until)
+	since := pos.Until
+	switch {
+	case since.IsZero():
+		since = req.Since
+	case !goesOn:
+		since = st.parent.lookback.Before(since)
 	}
 	for _, w := range spans(since, req.AsOf, st.parent.walk) {
 		parents, err := c.parents(ctx, w)
 		if err != nil {
-			return err
+			return c.failed(ctx, err, pos.Until, nil)
 		}
 		if err := c.readAll(ctx, parents, w.Until); err != nil {
 			return err
@@ -100,7 +120,17 @@ func (s *source) pullOpen(ctx context.Context, st *stream, req connector.Request
 			}
 		}
 	}
+	c.began = time.Time{}
 	return c.checkpoint(pos.Until, nil) // P2
+}
+
+// childrenOf are parents that are known from earlier pulls.
+func childrenOf(keys []string) []child {
+	all := make([]child, len(keys))
+	for i, key := range keys {
+		all[i] = child{key: key}
+	}
+	return all
 }
 
 // spans cuts the time from since to until; a zero since is one span without a
@@ -143,8 +173,8 @@ func (c *children) parents(ctx context.Context, w connector.Window) ([]child, er
 }
 
 // readAll reads the records of those parents that this pull has not read yet.
-// Every so often it declares what has been read; until is where the next pull
-// goes on.
+// Every so often, and when the vendor fails, it declares what has been read, so that
+// the next pull goes on where this one ends; until is where that lists parents.
 func (c *children) readAll(ctx context.Context, parents []child, until time.Time) error {
 	for i, p := range parents {
 		if c.seen[p.key] {
@@ -153,7 +183,7 @@ func (c *children) readAll(ctx context.Context, parents []child, until time.Time
 		c.seen[p.key] = true
 		open, err := c.readOne(ctx, p.key)
 		if err != nil {
-			return err
+			return c.failed(ctx, err, until, parents[i:])
 		}
 		if open {
 			c.open = append(c.open, p)
@@ -165,6 +195,18 @@ func (c *children) readAll(ctx context.Context, parents []child, until time.Time
 		}
 	}
 	return nil
+}
+
+// failed ends a pull with err, and with a checkpoint if it was the vendor that
+// failed: neither the emitter (P3) nor the caller (P4).
+func (c *children) failed(ctx context.Context, err error, until time.Time, due []child) error {
+	if c.refused || ctx.Err() != nil {
+		return err
+	}
+	if refused := c.checkpoint(until, due); refused != nil {
+		return refused
+	}
+	return err
 }
 
 // readOne reads the records of one parent and reports whether they may still
@@ -182,7 +224,9 @@ func (c *children) readOne(ctx context.Context, key string) (open bool, err erro
 			return at(c.st.Name, err)
 		}
 		open = open || still
-		return c.out.Record(record)
+		err = c.out.Record(record)
+		c.refused = err != nil
+		return err
 	})
 	if errors.Is(err, errSkip) {
 		c.log.InfoContext(ctx, "left out: the vendor has nothing there", "stream", c.st.Name, "key", key)
@@ -206,21 +250,29 @@ func (c *children) isOpen(raw []byte) (bool, error) {
 	return open, nil
 }
 
-// checkpoint declares what has been read; rest are parents whose turn has not
+// checkpoint declares what has been read; due are parents whose turn has not
 // come. Where their keys do not all fit, the next pull lists the latest of them
 // again: until goes back to the first that does not fit.
-func (c *children) checkpoint(until time.Time, rest []child) error {
+func (c *children) checkpoint(until time.Time, due []child) error {
 	c.unit = 0
-	var left []child
+	type owed struct {
+		child
+		due bool
+	}
+	var left []owed
 	held := map[string]bool{}
-	for _, p := range slices.Concat(c.open, rest) {
-		if !held[p.key] {
-			left = append(left, p)
-		}
+	for _, p := range c.open {
+		left = append(left, owed{p, false})
 		held[p.key] = true
 	}
-	slices.SortStableFunc(left, func(a, b child) int { return a.created.Compare(b.created) })
-	pos := position{Version: positionVersion, Until: until}
+	for _, p := range due {
+		if !held[p.key] {
+			left = append(left, owed{p, true})
+			held[p.key] = true
+		}
+	}
+	slices.SortStableFunc(left, func(a, b owed) int { return a.created.Compare(b.created) })
+	pos := position{Version: positionVersion, Until: until, Began: c.began}
 	size := 0
 	for _, p := range left {
 		quoted, err := json.Marshal(p.key)
@@ -233,7 +285,11 @@ func (c *children) checkpoint(until time.Time, rest []child) error {
 			}
 			break
 		}
-		pos.Open = append(pos.Open, p.key)
+		if p.due {
+			pos.Due = append(pos.Due, p.key)
+		} else {
+			pos.Open = append(pos.Open, p.key)
+		}
 	}
 	cursor, err := connector.NewCursor(pos)
 	if err != nil {

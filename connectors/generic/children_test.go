@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,7 @@ func TestMoreOpenOrdersThanACursorHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := map[string]bool{}
-	for _, key := range pos.Open {
+	for _, key := range slices.Concat(pos.Open, pos.Due) {
 		if held[key] {
 			t.Errorf("%s comes twice", key)
 		}
@@ -155,6 +156,55 @@ func TestParentsWhoseTurnHasNotComeAreNotForgotten(t *testing.T) {
 	got := ids(append(out.records[:perCheckpoint], again.records...))
 	if len(got) != orders || len(again.records) != orders-perCheckpoint {
 		t.Errorf("%d of %d orders, %d after the stop", len(got), orders, len(again.records))
+	}
+}
+
+// Each pull that fails has read what the next one need not, open or not; an hour
+// later what is open is read again.
+func TestFailedPullsReadNothingTwice(t *testing.T) {
+	t.Parallel()
+	v := newVendor(t)
+	read := map[string]int{}
+	broken := ""
+	v.handle = func(w http.ResponseWriter, r *http.Request) {
+		id := r.URL.Query().Get("id")
+		switch {
+		case id == "":
+			_, _ = io.WriteString(w, `{"data":{"order_list":[`+
+				`{"order_id":"1","create_time":"2025-03-04T10:00:00+08:00"},{"order_id":"2","create_time":"2025-03-04T11:00:00+08:00"},`+
+				`{"order_id":"3","create_time":"2025-03-04T12:00:00+08:00"}]}}`)
+		case id == broken:
+			_, _ = io.WriteString(w, `<html>`)
+		default:
+			read[id]++
+			fmt.Fprintf(w, `{"data":{"order_id":%q,"status":"DRAFT"}}`, id)
+		}
+	}
+	src := v.open(t, nil)
+	req := connector.Request{Stream: "order_details", Since: march.Since, AsOf: march.Since.AddDate(0, 0, 5)}
+	for i, step := range []struct {
+		broken, cursor string
+		after          time.Duration
+	}{
+		{"2", `{"version":1,"until":"2025-03-08T00:00:00Z","open":["1"],"due":["2","3"],"began":"2025-03-08T00:00:00Z"}`, 0},
+		{"3", `{"version":1,"until":"2025-03-08T00:00:00Z","open":["1","2"],"due":["3"],"began":"2025-03-08T00:00:00Z"}`, 0},
+		{"", `{"version":1,"until":"2025-03-08T00:00:00Z","open":["1","2","3"]}`, 0},
+		{"2", `{"version":1,"until":"2025-03-08T00:00:00Z","open":["1"],"due":["2","3"],"began":"2025-03-08T00:00:00Z"}`, 0},
+		{"", `{"version":1,"until":"2025-03-08T02:00:00Z","open":["1","2","3"]}`, 2 * time.Hour},
+	} {
+		broken = step.broken
+		req.AsOf = req.AsOf.Add(step.after)
+		out, err := pull(t, src, req)
+		if (err == nil) != (broken == "") || len(out.cursors) == 0 {
+			t.Fatalf("pull %d: %d checkpoints, %v", i+1, len(out.cursors), err)
+		}
+		req.Cursor = out.cursors[len(out.cursors)-1]
+		if diff := cmp.Diff(step.cursor, string(req.Cursor)); diff != "" {
+			t.Errorf("pull %d: cursor (-want +got):\n%s", i+1, diff)
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"1": 3, "2": 2, "3": 2}, read); diff != "" {
+		t.Errorf("how often each was read (-want +got):\n%s", diff)
 	}
 }
 
