@@ -17,8 +17,12 @@ import (
 	"github.com/winchdata/winch/pkg/connector/internal/manners"
 )
 
-// maxRedirects is how many redirects one attempt follows.
-const maxRedirects = 5
+const (
+	// maxRedirects is how many redirects one attempt follows.
+	maxRedirects = 5
+	// maxMoves is how many base URLs in a row one attempt prepares for.
+	maxMoves = 5
+)
 
 // An answer is a response with what only this package needs of it.
 type answer struct {
@@ -41,13 +45,17 @@ func (c *Client) attempt(ctx context.Context, req Request, before repeat) (*answ
 		if err := c.limiter.wait(ctx); err != nil {
 			return nil, &failure{err: err}
 		}
+		var signed *http.Request
+		var err error
 		if hop == 0 {
-			var err error
-			if base, target, err = c.target(ctx, req); err != nil {
-				return nil, &failure{err: err}
-			}
+			base, target, signed, err = c.prepare(ctx, req)
+		} else {
+			signed, err = c.sign(ctx, req, target)
 		}
-		got, failed := c.send(ctx, req, target, before)
+		if err != nil {
+			return nil, &failure{err: err}
+		}
+		got, failed := c.send(ctx, req, signed, target, before)
 		if failed != nil {
 			return nil, failed
 		}
@@ -68,19 +76,47 @@ func (c *Client) attempt(ctx context.Context, req Request, before repeat) (*answ
 	}
 }
 
+// prepare returns the base URL, where the request goes, and the signed request.
+// Where the base URL comes with the token, both are of the same one: a request that
+// is signed with the next token while it goes where the last one belonged could be
+// answered with 404, as if what it asks for did not exist.
+func (c *Client) prepare(ctx context.Context, req Request) (base, target *url.URL, signed *http.Request, err error) {
+	for range maxMoves {
+		if base, target, err = c.target(ctx, req); err != nil {
+			return nil, nil, nil, err
+		}
+		if signed, err = c.sign(ctx, req, target); err != nil || c.options.BaseURLFrom == nil {
+			break
+		}
+		var now *url.URL
+		if now, err = c.baseNow(ctx); err != nil || *now == *base {
+			break
+		}
+	}
+	return base, target, signed, err
+}
+
+func (c *Client) baseNow(ctx context.Context) (*url.URL, error) {
+	if c.options.BaseURLFrom == nil {
+		return c.base, nil
+	}
+	text, err := c.options.BaseURLFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	base, err := baseURL(text)
+	if err != nil {
+		return nil, &connector.Error{Kind: connector.KindConfig, Err: err}
+	}
+	return base, nil
+}
+
 // target returns the base URL of this moment and the URL that the request goes
 // to.
 func (c *Client) target(ctx context.Context, req Request) (base, target *url.URL, err error) {
 	wrong := func(err error) error { return &connector.Error{Kind: connector.KindConfig, Err: err} }
-	base = c.base
-	if c.options.BaseURLFrom != nil {
-		text, err := c.options.BaseURLFrom(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		if base, err = baseURL(text); err != nil {
-			return nil, nil, wrong(err)
-		}
+	if base, err = c.baseNow(ctx); err != nil {
+		return nil, nil, err
 	}
 	target, err = resolve(base, req.Path)
 	switch {
@@ -175,12 +211,12 @@ func redirect(resp *http.Response, req Request) (*url.URL, error) {
 	return next, nil
 }
 
-// send signs the request, sends it to target and reads the answer. This is the
-// one place where a request leaves for the vendor.
-func (c *Client) send(ctx context.Context, req Request, target *url.URL, before repeat) (got *answer, failed *failure) {
+// sign returns the request as it goes to target, with the credentials of this
+// moment.
+func (c *Client) sign(ctx context.Context, req Request, target *url.URL) (*http.Request, error) {
 	httpReq, err := http.NewRequestWithContext(ctx, req.method(), target.String(), bytes.NewReader(req.Body))
 	if err != nil {
-		return nil, &failure{err: &connector.Error{Kind: connector.KindConfig, Err: errors.New("the request cannot be built")}}
+		return nil, &connector.Error{Kind: connector.KindConfig, Err: errors.New("the request cannot be built")}
 	}
 	httpReq.Header.Set("Accept", "application/json")
 	httpReq.Header.Set("User-Agent", c.options.UserAgent)
@@ -192,10 +228,15 @@ func (c *Client) send(ctx context.Context, req Request, target *url.URL, before 
 	httpReq.Header.Set("Accept-Encoding", manners.AcceptEncoding)
 	if c.options.Auth != nil {
 		if err := c.options.Auth.Authorize(httpReq); err != nil {
-			return nil, &failure{err: err}
+			return nil, err
 		}
 	}
+	return httpReq, nil
+}
 
+// send sends a signed request and reads the answer. This is the one place where a
+// request leaves for the vendor.
+func (c *Client) send(ctx context.Context, req Request, httpReq *http.Request, target *url.URL, before repeat) (got *answer, failed *failure) {
 	usage := connector.Usage{Requests: 1}
 	if before.sent > 0 {
 		usage.Retries = 1

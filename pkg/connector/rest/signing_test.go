@@ -290,3 +290,40 @@ func TestAllowedHosts(t *testing.T) {
 		}
 	}
 }
+
+// A token that is renewed between the question for its base URL and the signature
+// may belong to another base URL: the request goes there.
+func TestRequestsGoWhereTheirTokenBelongs(t *testing.T) {
+	t.Parallel()
+	renewing := &renewedWhileSigning{}
+	var went []string
+	client := newClient(t, rest.Options{
+		Auth: renewing,
+		BaseURLFrom: func(context.Context) (string, error) {
+			return fmt.Sprintf("https://cloud-%d.example.com", renewing.token), nil
+		},
+		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			went = append(went, r.Header.Get("Authorization")+" to "+r.URL.Host)
+			return reply(r, http.StatusOK, "{}"), nil
+		}),
+	})
+	if _, err := client.Get(t.Context(), "customers", nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(went) != 1 || went[0] != "Bearer token-1 to cloud-1.example.com" {
+		t.Errorf("requests: %q", went)
+	}
+}
+
+// renewedWhileSigning has its token end when the first request is signed.
+type renewedWhileSigning struct{ token int }
+
+func (a *renewedWhileSigning) Authorize(req *http.Request) error {
+	a.token = 1
+	req.Header.Set("Authorization", fmt.Sprintf("Bearer token-%d", a.token))
+	return nil
+}
+
+func (a *renewedWhileSigning) Rejected(context.Context, *http.Response) (bool, error) {
+	return false, nil
+}
