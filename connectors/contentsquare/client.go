@@ -65,6 +65,7 @@ func (s *source) project(id int64) (*project, error) {
 		Params:          params,
 		DefaultLifetime: tokenLifetime,
 		CheckBaseURL:    auth.HostsUnder(vendorDomain),
+		Transport:       s.transport,
 	}
 	options := rest.Options{
 		BaseURL:     s.cfg.BaseURL,
@@ -74,6 +75,7 @@ func (s *source) project(id int64) (*project, error) {
 		// With the agent's own attempts at a slice there are more than enough, and
 		// a range that is too heavy (502) is soon halved.
 		MaxAttempts: 3,
+		Transport:   s.transport,
 	}
 	if err := credentials.Validate(); err != nil {
 		return nil, err
@@ -292,12 +294,12 @@ type listedProject struct {
 // per stream.
 const listedFor = time.Minute
 
-func newAccount(cfg config) (*account, error) {
+func newAccount(cfg config, transport *http.Transport) (*account, error) {
 	body, err := json.Marshal(map[string]string{"client_id": cfg.ClientID, "client_secret": cfg.ClientSecret.Reveal()})
 	if err != nil {
 		return nil, invalid(errors.New("client_id or client_secret cannot be written as JSON"))
 	}
-	client, err := rest.New(rest.Options{BaseURL: cfg.MeURL, Classify: classifyMe, MaxAttempts: 3})
+	client, err := rest.New(rest.Options{BaseURL: cfg.MeURL, Classify: classifyMe, MaxAttempts: 3, Transport: transport})
 	return &account{rest: client, body: body}, err
 }
 

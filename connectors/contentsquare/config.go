@@ -27,6 +27,7 @@ type config struct {
 	TokenURL string            `json:"token_url"`
 	MeURL    string            `json:"me_url"`
 	BaseURL  string            `json:"base_url"`
+	ProxyURL connector.Secret  `json:"proxy_url"`
 	Paths    map[string]string `json:"paths"`
 
 	Concurrency       int `json:"concurrency"`

@@ -15,12 +15,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/winchdata/winch/pkg/connector"
+	"github.com/winchdata/winch/pkg/connector/rest"
 )
 
 //go:embed config.schema.json
@@ -43,13 +45,17 @@ func open(_ context.Context, settings connector.Config) (connector.Source, error
 	if err != nil {
 		return nil, err
 	}
-	account, err := newAccount(cfg)
+	transport, err := rest.Through(cfg.ProxyURL)
+	if err != nil {
+		return nil, err
+	}
+	account, err := newAccount(cfg, transport)
 	if err != nil {
 		return nil, err
 	}
 	s := &source{
 		cfg: cfg, account: account, streams: streams(cfg), log: slog.Default(),
-		files: newDownloader(cfg), projects: map[int64]*project{},
+		files: newDownloader(cfg, transport), transport: transport, projects: map[int64]*project{},
 	}
 	// A project's client needs no network: what is wrong with the settings shows
 	// now.
@@ -65,8 +71,10 @@ type source struct {
 	cfg     config
 	account *account
 	files   *downloader
-	streams []stream
-	log     *slog.Logger
+	// transport is shared by all of them.
+	transport *http.Transport
+	streams   []stream
+	log       *slog.Logger
 
 	mu       sync.Mutex
 	projects map[int64]*project // made when first needed

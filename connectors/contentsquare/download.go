@@ -34,8 +34,8 @@ type downloader struct {
 	stalled time.Duration
 }
 
-func newDownloader(cfg config) *downloader {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
+func newDownloader(cfg config, transport *http.Transport) *downloader {
+	transport = transport.Clone()
 	transport.DisableCompression = true // files are compressed by themselves
 	transport.ResponseHeaderTimeout = stalled
 	d := &downloader{base: cfg.BaseURL, stalled: stalled}

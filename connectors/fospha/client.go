@@ -42,6 +42,10 @@ func newClient(cfg config) (*client, error) {
 	if cfg.TokenAuthStyle == styleBasic {
 		encoding = auth.Basic
 	}
+	transport, err := rest.Through(cfg.ProxyURL)
+	if err != nil {
+		return nil, err
+	}
 	credentials := auth.ClientCredentials{
 		TokenURL:        cfg.TokenURL,
 		ClientID:        cfg.ClientID,
@@ -51,6 +55,7 @@ func newClient(cfg config) (*client, error) {
 		SecretField:     cfg.TokenParamNames.ClientSecret,
 		Params:          map[string]any{"scope": cfg.Scope},
 		DefaultLifetime: tokenLifetime,
+		Transport:       transport,
 	}
 	if err := credentials.Validate(); err != nil {
 		return nil, err
@@ -64,7 +69,6 @@ func newClient(cfg config) (*client, error) {
 	if cfg.RequestsPerSecond > 0 {
 		rate = []rest.Window{{Requests: cfg.RequestsPerSecond, Per: time.Second}}
 	}
-	var err error
 	c.rest, err = rest.New(rest.Options{
 		BaseURL:     c.url,
 		Auth:        signer{c},
@@ -72,6 +76,7 @@ func newClient(cfg config) (*client, error) {
 		Concurrency: cfg.Concurrency,
 		Classify:    c.classify,
 		Header:      http.Header{"Content-Type": {"application/json"}},
+		Transport:   transport,
 	})
 	return c, err
 }

@@ -23,11 +23,12 @@ type config struct {
 	TokenAuthStyle  string           `json:"token_auth_style"`
 	Scope           string           `json:"scope"`
 
-	DataURL          string   `json:"data_url"`
-	BaseURL          string   `json:"base_url"`
-	ClientIDs        []string `json:"fospha_client_ids"`
-	ClientIDLocation string   `json:"client_id_location"`
-	PartialData      string   `json:"partial_data"`
+	DataURL          string           `json:"data_url"`
+	BaseURL          string           `json:"base_url"`
+	ProxyURL         connector.Secret `json:"proxy_url"`
+	ClientIDs        []string         `json:"fospha_client_ids"`
+	ClientIDLocation string           `json:"client_id_location"`
+	PartialData      string           `json:"partial_data"`
 
 	RequestsPerSecond int            `json:"requests_per_second"`
 	Concurrency       int            `json:"concurrency"`

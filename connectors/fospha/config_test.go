@@ -170,7 +170,7 @@ func TestEverySettingIsDescribed(t *testing.T) {
 			if e.Title == "" || e.Description == "" {
 				t.Errorf("%s%s has no title or description", prefix, e.name)
 			}
-			if e.WriteOnly != (prefix == "" && e.name == "client_secret") {
+			if e.WriteOnly != (prefix == "" && (e.name == "client_secret" || e.name == "proxy_url")) {
 				t.Errorf("%s%s: writeOnly is %t", prefix, e.name, e.WriteOnly)
 			}
 			check(prefix+e.name+".", e)

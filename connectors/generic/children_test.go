@@ -168,12 +168,12 @@ func TestFailedPullsReadNothingTwice(t *testing.T) {
 	broken := ""
 	v.handle = func(w http.ResponseWriter, r *http.Request) {
 		id := r.URL.Query().Get("id")
-		switch {
-		case id == "":
+		switch id {
+		case "":
 			_, _ = io.WriteString(w, `{"data":{"order_list":[`+
 				`{"order_id":"1","create_time":"2025-03-04T10:00:00+08:00"},{"order_id":"2","create_time":"2025-03-04T11:00:00+08:00"},`+
 				`{"order_id":"3","create_time":"2025-03-04T12:00:00+08:00"}]}}`)
-		case id == broken:
+		case broken:
 			_, _ = io.WriteString(w, `<html>`)
 		default:
 			read[id]++

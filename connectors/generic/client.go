@@ -39,6 +39,10 @@ func newClient(cfg config, a *api) (*client, error) {
 	for _, path := range a.ReadOnlyPost {
 		c.posts[root.Path+path] = true
 	}
+	transport, err := rest.Through(cfg.ProxyURL)
+	if err != nil {
+		return nil, err
+	}
 	tokenURL := a.Auth.TokenURL
 	if tokenURL == "" {
 		tokenURL = c.base + a.Auth.TokenPath
@@ -61,6 +65,7 @@ func newClient(cfg config, a *api) (*client, error) {
 			ExpiresIn: keysOf(a.Auth.Answer.ExpiresIn), Scope: keysOf(a.Auth.Answer.Scope),
 		},
 		DefaultLifetime: duration(a.Auth.DefaultLifetime),
+		Transport:       transport,
 	}
 	if err := credentials.Validate(); err != nil {
 		return nil, err
@@ -79,6 +84,7 @@ func newClient(cfg config, a *api) (*client, error) {
 		MaxWait:     longestWait,
 		Header:      header,
 		Classify:    c.classify,
+		Transport:   transport,
 	})
 	return c, err
 }

@@ -26,6 +26,7 @@ type config struct {
 	ClientSecret connector.Secret `json:"client_secret"`
 	BaseURL      string           `json:"base_url"`
 	TokenURL     string           `json:"token_url"`
+	ProxyURL     connector.Secret `json:"proxy_url"`
 	GrantType    string           `json:"grant_type"`
 
 	Parameters   map[string]json.RawMessage `json:"parameters"`

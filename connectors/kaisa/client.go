@@ -35,6 +35,10 @@ type client struct {
 // the token URL's host and the token to the base URL's, and nowhere else.
 func newClient(cfg config) (*client, error) {
 	c := &client{base: cfg.BaseURL + "/" + cfg.Version}
+	transport, err := rest.Through(cfg.ProxyURL)
+	if err != nil {
+		return nil, err
+	}
 	var signer rest.Authorizer
 	switch cfg.Auth {
 	case authDigest:
@@ -46,6 +50,7 @@ func newClient(cfg config) (*client, error) {
 			ClientSecret:    cfg.ClientSecret,
 			Encoding:        auth.Encoding(cfg.TokenBody),
 			DefaultLifetime: tokenLifetime,
+			Transport:       transport,
 		}
 		if err := credentials.Validate(); err != nil {
 			return nil, err
@@ -57,13 +62,13 @@ func newClient(cfg config) (*client, error) {
 	if cfg.RequestsPerSecond > 0 {
 		rate = []rest.Window{{Requests: cfg.RequestsPerSecond, Per: time.Second}}
 	}
-	var err error
 	c.rest, err = rest.New(rest.Options{
 		BaseURL:     c.base,
 		Auth:        signer,
 		Rate:        rate,
 		Concurrency: cfg.Concurrency,
 		Classify:    classify,
+		Transport:   transport,
 	})
 	return c, err
 }

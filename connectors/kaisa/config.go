@@ -24,6 +24,7 @@ type config struct {
 	TokenBody    string           `json:"token_body"`
 
 	BaseURL   string            `json:"base_url"`
+	ProxyURL  connector.Secret  `json:"proxy_url"`
 	API       string            `json:"api"`
 	Version   string            `json:"version"`
 	Paths     map[string]string `json:"paths"`

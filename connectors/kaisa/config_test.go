@@ -159,7 +159,7 @@ func TestEverySettingIsDescribed(t *testing.T) {
 			if e.Title == "" || e.Description == "" {
 				t.Errorf("%s%s has no title or description", prefix, e.name)
 			}
-			secret := strings.Contains(e.name, "secret") || strings.Contains(e.name, "password")
+			secret := strings.Contains(e.name, "secret") || strings.Contains(e.name, "password") || e.name == "proxy_url"
 			if e.WriteOnly != secret {
 				t.Errorf("%s%s: writeOnly is %t", prefix, e.name, e.WriteOnly)
 			}

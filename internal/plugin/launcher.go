@@ -60,7 +60,8 @@ type Launcher struct {
 //   - TZ keeps times in its messages in the zone of those of the agent;
 //   - TMPDIR is where it may write, which may not be /tmp.
 //
-// Proxy variables do not pass: their URLs hold passwords.
+// Proxy variables do not pass: their URLs hold passwords. A source names its proxy
+// in its settings.
 var passedEnv = []string{"SSL_CERT_FILE", "SSL_CERT_DIR", "TZ", "TMPDIR"}
 
 var errStartTimeout = errors.New("start time-out")

@@ -18,7 +18,8 @@ type Definition struct {
 	// ConfigSchema is the JSON Schema (2020-12) of the configuration that Open
 	// accepts. Properties that hold secrets are marked "writeOnly": true. Every
 	// connector accepts "token_url" and "base_url", so that it can be pointed at
-	// a sandbox or a proxy.
+	// a sandbox or a gateway. One that uses HTTP accepts "proxy_url" too, a secret:
+	// the process has no environment that could name a proxy.
 	ConfigSchema json.RawMessage
 	// Streams are the streams of a source with default settings, for people who
 	// have no account yet. What a configured source really has, its Streams

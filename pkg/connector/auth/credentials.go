@@ -56,7 +56,8 @@ type ClientCredentials struct {
 	// demanded in any case, and a loopback host is refused, except where the
 	// token URL itself is loopback.
 	CheckBaseURL func(*url.URL) error
-	// Transport sends the requests; nil means a shared one with sane limits.
+	// Transport sends the requests; nil means a shared one with sane limits, see
+	// also rest.Through.
 	Transport http.RoundTripper
 }
 

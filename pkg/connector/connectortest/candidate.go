@@ -69,7 +69,7 @@ func (c Candidate) validate() error {
 		return bad("give one of both", "want either a definition or the path of an executable")
 	}
 	if _, ok := c.text("base_url"); !ok {
-		return bad("every connector accepts base_url and token_url, so that it can be pointed at a proxy such as the exam's",
+		return bad("every connector accepts base_url and token_url, so that it can be pointed at a gateway such as the exam's",
 			"the settings have no base_url")
 	}
 	for _, key := range []string{"base_url", "token_url"} {

@@ -38,6 +38,10 @@ var definitionChecks = []Check{
 		ID: "R1", Rule: "every stream is read from a vendor that behaves",
 		Source: fromConnector, Means: "the stream cannot be pulled at all", run: checkReading,
 	},
+	{
+		ID: "R2", Rule: "the setting proxy_url leads to the proxy for tokens and for records, with its password and never for a loopback host",
+		Source: fromConnector, Means: "who reaches the internet by a proxy alone cannot use the connector", run: checkProxy,
+	},
 }
 
 func checkDefinition(_ context.Context, e *exam) (string, error) {

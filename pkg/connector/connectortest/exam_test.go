@@ -50,10 +50,13 @@ func failed(r Report) string {
 	return b.String()
 }
 
-// Not parallel: P10 listens to slog's default, and a defective toy of another test
-// logs its secret there.
 func TestGoodConnectorPassesEveryCheck(t *testing.T) {
-	report := examine(t, toyCandidate(""))
+	t.Parallel()
+	c := toyCandidate("")
+	// Of its own: P10 listens to slog's default, where a defective toy of another test
+	// logs its secret.
+	c.Settings["client_secret"] = toySecret + "-of-the-good-one"
+	report := examine(t, c)
 	want := "L2 does_not_apply: a Definition is examined in this process; winch connector test examines an executable\n"
 	if diff := cmp.Diff(want, failed(report)); diff != "" || !report.Passed {
 		t.Errorf("checks that did not pass (-want +got):\n%s", diff)
@@ -116,6 +119,7 @@ var defects = []defect{
 	{"lenient", "D2", "with a setting that does not exist: no error"},
 	{"streams_change", "D3", "two calls gave different answers"},
 	{"cannot_read_things", "R1", "things: things: out of order"},
+	{"ignores_proxy", "R2", "the proxy was not asked for the host of token_url"},
 	{"checkpoint_before_records", "P1", "0 records before checkpoint 1 of 6 and those after it: 2 of 5 keys are missing"},
 	{"checkpoint_before_records", "P5", "cut off before event 3"},
 	{"no_final_checkpoint", "P2", "changes: the pull ended with a record"},

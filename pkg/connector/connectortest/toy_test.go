@@ -28,13 +28,14 @@ import (
 type toyConfig struct {
 	TokenURL string           `json:"token_url"`
 	BaseURL  string           `json:"base_url"`
+	ProxyURL connector.Secret `json:"proxy_url"`
 	ID       string           `json:"client_id"`
 	Secret   connector.Secret `json:"client_secret"`
 	Defect   string           `json:"defect"`
 }
 
 const toySchema = `{"type":"object","properties":{
-	"token_url":{"type":"string"},"base_url":{"type":"string"},"client_id":{"type":"string"},
+	"token_url":{"type":"string"},"base_url":{"type":"string"},"proxy_url":{"type":"string","writeOnly":true},"client_id":{"type":"string"},
 	"client_secret":{"type":"string","writeOnly":true},"defect":{"type":"string"}}}`
 
 var toyStreams = []connector.Stream{
@@ -74,7 +75,13 @@ func openToy(_ context.Context, settings connector.Config) (connector.Source, er
 		}
 	}
 	var transport http.RoundTripper
+	var err error
+	if transport, err = rest.Through(t.cfg.ProxyURL); err != nil {
+		return nil, err
+	}
 	switch t.cfg.Defect {
+	case "ignores_proxy":
+		transport = nil
 	case "follows_redirects", "ignores_retry_after":
 		transport = crudeTransport{t.cfg.Defect}
 	}
@@ -97,7 +104,6 @@ func openToy(_ context.Context, settings connector.Config) (connector.Source, er
 	case "stale_header":
 		signer = nil
 	}
-	var err error
 	t.rest, err = rest.New(rest.Options{
 		BaseURL: t.cfg.BaseURL, Auth: signer, Concurrency: 8, Transport: transport, Classify: t.classify,
 	})

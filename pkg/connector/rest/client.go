@@ -76,8 +76,8 @@ type Options struct {
 	// the standard reading. An error of KindUnavailable or KindRateLimited is
 	// retried like a 503 or 429, any other is final.
 	Classify func(*Response) error
-	// Transport sends the requests; nil means a shared one with sane limits. It
-	// must not follow redirects.
+	// Transport sends the requests; nil means a shared one with sane limits, see
+	// also Through. It must not follow redirects.
 	Transport http.RoundTripper
 }
 

@@ -26,7 +26,17 @@ func Unreachable(err error, host string, secrets ...string) (failure *connector.
 	}
 	var told *connector.Error
 	if errors.As(err, &told) {
-		return told, false // no network was asked: a cassette has no answer
+		return told, false // no vendor was asked: a cassette has no answer, or a proxy refuses
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "proxyconnect" {
+		name := "the proxy"
+		if dns := (*net.DNSError)(nil); errors.As(op.Err, &dns) {
+			name = dns.Name
+		}
+		failure, retry = Unreachable(op.Err, name, secrets...)
+		failure.Hint = "check proxy_url"
+		return failure, retry
 	}
 	fail := func(text, hint string) *connector.Error {
 		return &connector.Error{Kind: connector.KindUnavailable, Err: errors.New(text), Hint: hint}

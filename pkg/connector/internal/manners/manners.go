@@ -13,23 +13,12 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 	"github.com/winchdata/winch/pkg/connector/cassette"
 )
-
-// Transport returns the transport that all clients of a process share, with
-// bounds that http.DefaultTransport lacks.
-var Transport = sync.OnceValue(func() http.RoundTripper {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.ResponseHeaderTimeout = time.Minute
-	t.MaxResponseHeaderBytes = 1 << 20
-	t.MaxIdleConnsPerHost = 16
-	return t
-})
 
 // Sleep waits for d or for the end of ctx, whose error it returns then. The wait
 // is recorded as usage, and in the trace with its reason, one of tracing.Wait....
