@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -73,6 +74,19 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	if path := os.Getenv("WINCH_BENCH_PROFILE"); path != "" {
+		file, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer func() {
+			pprof.StopCPUProfile()
+			_ = file.Close()
+		}()
+	}
 	started := time.Now()
 	res, err := (&pull.Puller{Sink: store, Log: log}).Run(ctx, job)
 	if err == nil {

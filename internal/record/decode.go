@@ -136,24 +136,28 @@ func (r *reader) object(n *node, i, depth int, keep bool) (end int, err error) {
 	for {
 		start := i
 		member := n.members[*expected]
-		if end := i + len(member.quoted); end <= len(b) && string(b[i:end]) == member.quoted {
+		end := i + len(member.quoted)
+		if end <= len(b) && string(b[i:end]) == member.quoted {
 			i = end
 		} else if member, i, err = r.key(n, i, expected); err != nil {
 			return 0, err
 		}
-		key := b[start:i]
+		end = i
 		if i = jsonscan.SkipSpace(b, i); i >= len(b) || b[i] != ':' {
 			return 0, r.fault(i, "want a colon after the object key")
 		}
 		i = jsonscan.SkipSpace(b, i+1)
 		if member == nil {
-			i, err = r.undeclared(n, key, i, depth, keep)
+			if i, err = r.undeclared(n, b[start:end], i, depth, keep); err != nil {
+				return 0, err
+			}
 		} else {
-			i, err = r.declared(member, key, i, depth, keep)
+			if next := r.quick(member, i); next > 0 {
+				i = next
+			} else if i, err = r.declared(member, b[start:end], i, depth, keep); err != nil {
+				return 0, err
+			}
 			expected = &r.row.after[member.id]
-		}
-		if err != nil {
-			return 0, err
 		}
 		if i = jsonscan.SkipSpace(b, i); i >= len(b) || b[i] != ',' {
 			break
@@ -189,6 +193,22 @@ func (r *reader) key(n *node, i int, expected *uint16) (member *node, end int, e
 		return n.members[m], end, nil
 	}
 	return nil, end, nil
+}
+
+// quick reads a value at b[i] that stands there as most do. It returns 0 where
+// declared has to read it.
+func (r *reader) quick(n *node, i int) (end int) {
+	if n.sole == nil {
+		return 0
+	}
+	word, bit := &r.row.seen[n.id/64], uint64(1)<<(n.id%64)
+	if *word&bit != 0 {
+		return 0
+	}
+	if end = n.sole.quick(&r.row.Values[n.columns[0]], r.b, i); end > 0 {
+		*word |= bit
+	}
+	return end
 }
 
 func (r *reader) undeclared(n *node, key []byte, i, depth int, keep bool) (end int, err error) {

@@ -223,6 +223,30 @@ func TestExtraHoldsWhatIsNotDeclared(t *testing.T) {
 	}
 }
 
+func TestLastOfEqualKeysOfEachType(t *testing.T) {
+	t.Parallel()
+	for typ, values := range map[connector.Type][]string{
+		connector.TypeText: {`"a"`, `""`, `null`, `1`}, connector.TypeBigint: {`1`, `2`, `""`, `null`}, connector.TypeNumeric: {`1.5`, `"2"`, `""`, `null`},
+		connector.TypeDouble: {`1.5`, `"2"`, `""`}, connector.TypeBoolean: {`true`, `false`, `"y"`, `""`}, connector.TypeDate: {`"2024-01-02"`, `"1970-01-01"`, `null`},
+		connector.TypeTimestamp: {`"2024-01-02T00:00:00Z"`, `"1970-01-01T00:00:00Z"`, `""`}, connector.TypeJSON: {`{"a":1}`, `[]`, `""`, `null`},
+	} {
+		d := newDecoder(t, connector.Column{Name: "it", Type: typ, EmptyIsNull: typ == connector.TypeText})
+		for _, first := range values {
+			for _, last := range values {
+				var both, one record.Row
+				for in, row := range map[string]*record.Row{`{"it":` + first + `,"id":1,"it":` + last + `}`: &both, `{"id":1,"it":` + last + `}`: &one} {
+					if err := d.Decode([]byte(in), row); err != nil {
+						t.Fatalf("%s: %v", in, err)
+					}
+				}
+				if diff := cmp.Diff(one.Values, both.Values); diff != "" || one.Hash != both.Hash {
+					t.Errorf("%s: %s then %s: %s", typ, first, last, diff)
+				}
+			}
+		}
+	}
+}
+
 func TestManyUndeclaredKeys(t *testing.T) {
 	t.Parallel()
 	d := newDecoder(t)
@@ -280,6 +304,7 @@ func TestErrors(t *testing.T) {
 		``:                                                    `record: want a JSON object, got invalid JSON at byte 0: want an object`,
 		`{"id":1,"name":"a"`:                                  `record: want a JSON object, got invalid JSON at byte 18: want a comma or the end of the object`,
 		`{"id":1,"name":"a"} {}`:                              `record: want a JSON object, got invalid JSON at byte 20: want the end of the text`,
+		`{"id":01,"name":"a"}`:                                `record: want a JSON object, got invalid JSON at byte 7: want a comma or the end of the object`,
 		`{"id":1,"name":"a",}`:                                `record: want a JSON object, got invalid JSON at byte 19: want a quoted object key`,
 		`{"id":1,"name" "a"}`:                                 `record: want a JSON object, got invalid JSON at byte 15: want a colon after the object key`,
 		`{"id":1,"name":"a","x":` + strings.Repeat("[", 5000):     `record: want a JSON object, got invalid JSON at byte 1022: nested deeper than 1000 levels`,

@@ -20,6 +20,7 @@ type node struct {
 	json    bool   // one of them is a json column, which holds all that is below
 	secret  bool   // a Secret column reads here
 	hides   bool   // a Secret column reads somewhere below
+	sole    *plan  // of the column that reads here, if no other does
 	members []*node
 	index   map[string]int // of members, by quoted
 }
@@ -27,7 +28,7 @@ type node struct {
 // A plan is what decoding needs to know about a column.
 type plan struct {
 	name     string
-	typ      connector.Type
+	kind     kind
 	want     string // for errors
 	formats  []format
 	nullable bool // "" is null
@@ -62,8 +63,8 @@ func NewDecoder(stream connector.Stream) (*Decoder, error) {
 		if err != nil {
 			bad("column %q: %w", c.Name, err)
 		}
-		want := wants[c.Type]
-		if want == "" {
+		want, ok := wants[c.Type]
+		if !ok {
 			bad("column %q: unknown type %q", c.Name, c.Type)
 		}
 		for i, f := range formats {
@@ -77,7 +78,7 @@ func NewDecoder(stream connector.Stream) (*Decoder, error) {
 		d.columns = append(d.columns, c)
 		d.plans = append(d.plans, plan{
 			name:     c.Name,
-			typ:      c.Type,
+			kind:     kinds[c.Type],
 			want:     want,
 			formats:  formats,
 			nullable: c.Type != connector.TypeText || c.EmptyIsNull,
@@ -113,6 +114,7 @@ func NewDecoder(stream connector.Stream) (*Decoder, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	d.settle(d.root)
 	return d, nil
 }
 
@@ -123,6 +125,16 @@ func (d *Decoder) Columns() []connector.Column { return d.columns }
 // KeyColumns returns where the primary key's columns are in Columns, in the
 // order of the key. The caller must not change it.
 func (d *Decoder) KeyColumns() []int { return d.key }
+
+// settle fills in sole, once all columns are known.
+func (d *Decoder) settle(n *node) {
+	if len(n.columns) == 1 {
+		n.sole = &d.plans[n.columns[0]]
+	}
+	for _, m := range n.members {
+		d.settle(m)
+	}
+}
 
 func (d *Decoder) newNode(parent *node, key string) *node {
 	n := &node{

@@ -3,36 +3,42 @@ package record
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/zeebo/xxh3"
-
-	"github.com/winchdata/winch/pkg/connector"
 )
 
 // sum takes the row's hash. It is taken of extra and of the columns that are not
 // null, each as its tag and its value: a column that is added to the stream and
 // null changes no hash, a column that changes its type changes all.
 func (d *Decoder) sum(row *Row) {
-	b := binary.LittleEndian.AppendUint64(row.plain[:0], uint64(len(row.Extra)))
-	b = append(b, row.Extra...)
-	for i := range d.plans {
+	size := 8 + len(row.Extra) + 16*len(row.Values)
+	for i := range row.Values {
+		size += len(row.Values[i].Bytes)
+	}
+	b := slices.Grow(row.plain[:0], size)[:size]
+	binary.LittleEndian.PutUint64(b, uint64(len(row.Extra)))
+	n := 8 + copy(b[8:], row.Extra)
+	for i := range row.Values {
 		v, p := &row.Values[i], &d.plans[i]
 		if v.Null {
 			continue
 		}
-		b = binary.LittleEndian.AppendUint64(b, p.tag)
-		switch p.typ {
-		case connector.TypeText, connector.TypeNumeric, connector.TypeJSON:
-			b = binary.LittleEndian.AppendUint64(b, uint64(len(v.Bytes)))
-			b = append(b, v.Bytes...)
-		case connector.TypeDouble:
-			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v.Float))
-		default:
-			b = binary.LittleEndian.AppendUint64(b, uint64(v.Int))
+		var word uint64
+		switch p.kind {
+		case kindBigint, kindBoolean, kindDate, kindTimestamp:
+			word = uint64(v.Int)
+		case kindText, kindNumeric, kindJSON:
+			word = uint64(len(v.Bytes))
+		case kindDouble:
+			word = math.Float64bits(v.Float)
 		}
+		binary.LittleEndian.PutUint64(b[n:], p.tag)
+		binary.LittleEndian.PutUint64(b[n+8:], word)
+		n += 16 + copy(b[n+16:], v.Bytes)
 	}
 	row.plain = b
-	row.Hash = xxh3.Hash128(b).Bytes()
+	row.Hash = xxh3.Hash128(b[:n]).Bytes()
 }
 
 // AppendKey appends the values of the row's primary key such that two rows of
@@ -42,12 +48,12 @@ func (d *Decoder) sum(row *Row) {
 func (d *Decoder) AppendKey(dst []byte, row *Row) []byte {
 	for _, i := range d.key {
 		v := &row.Values[i]
-		switch d.plans[i].typ {
-		case connector.TypeText:
+		switch d.plans[i].kind {
+		case kindText:
 			dst = appendCounted(dst, v.Bytes)
-		case connector.TypeNumeric:
+		case kindNumeric:
 			dst = appendCounted(dst, unscaled(v.Bytes))
-		case connector.TypeDouble:
+		case kindDouble:
 			dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(v.Float+0)) // -0 + 0 is 0
 		default:
 			dst = binary.BigEndian.AppendUint64(dst, uint64(v.Int))

@@ -39,6 +39,20 @@ var formatKinds = map[string]formatKind{
 	"unix_ms":             unixMillis,
 }
 
+// clock returns what clock takes for the kind, if it does.
+func (k formatKind) clock() (separator byte, zoned, ok bool) {
+	switch k {
+	case dateTime:
+		return ' ', false, true
+	case dateTimeT:
+		return 'T', false, true
+	case rfc3339:
+		return 'T', true, true
+	default:
+		return 0, false, false
+	}
+}
+
 // newFormats returns the formats of a date or timestamptz column, by default
 // what connector.Type says, and none for other types.
 func newFormats(c connector.Column) ([]format, error) {
@@ -103,12 +117,9 @@ func parseMoment(s []byte, formats []format, number bool) (micros int64, ok bool
 			day, ok = parseDay(s)
 			micros = day * 86400e6
 			ok = ok && len(s) == len(time.DateOnly)
-		case dateTime:
-			micros, ok = parseClock(s, ' ', false)
-		case dateTimeT:
-			micros, ok = parseClock(s, 'T', false)
-		case rfc3339:
-			micros, ok = parseClock(s, 'T', true)
+		case dateTime, dateTimeT, rfc3339:
+			separator, zoned, _ := f.kind.clock()
+			micros, ok = parseClock(s, separator, zoned)
 		case unixSeconds, unixMillis:
 			shift := 6
 			if f.kind == unixMillis {
@@ -183,15 +194,21 @@ func parseDay(s []byte) (days int64, ok bool) {
 // parseClock reads YYYY-MM-DD, a separator, HH:MM:SS, perhaps a fraction of any
 // length, and, if zoned, Z or +HH:MM.
 func parseClock(s []byte, separator byte, zoned bool) (micros int64, ok bool) {
+	micros, n := clock(s, separator, zoned)
+	return micros, n > 0 && n == len(s)
+}
+
+// clock is parseClock of what s begins with. It returns the length of that, or 0.
+func clock(s []byte, separator byte, zoned bool) (micros int64, n int) {
 	days, ok := parseDay(s)
 	if !ok || len(s) < 19 || s[10] != separator || s[13] != ':' || s[16] != ':' {
-		return 0, false
+		return 0, 0
 	}
 	hour, ok1 := twoDigits(s, 11)
 	minute, ok2 := twoDigits(s, 14)
 	second, ok3 := twoDigits(s, 17)
 	if !ok1 || !ok2 || !ok3 || hour > 23 || minute > 59 || second > 59 {
-		return 0, false
+		return 0, 0
 	}
 	i := 19
 	fraction := 0
@@ -203,30 +220,30 @@ func parseClock(s []byte, separator byte, zoned bool) (micros int64, ok bool) {
 			unit /= 10
 		}
 		if i == 20 {
-			return 0, false
+			return 0, 0
 		}
 	}
 	offset := 0
 	if zoned {
 		switch rest := s[i:]; {
-		case len(rest) == 1 && rest[0] == 'Z':
-		case len(rest) == 6 && (rest[0] == '+' || rest[0] == '-') && rest[3] == ':':
+		case len(rest) >= 1 && rest[0] == 'Z':
+			i++
+		case len(rest) >= 6 && (rest[0] == '+' || rest[0] == '-') && rest[3] == ':':
 			hours, ok1 := twoDigits(rest, 1)
 			minutes, ok2 := twoDigits(rest, 4)
 			if !ok1 || !ok2 || hours > 23 || minutes > 59 {
-				return 0, false
+				return 0, 0
 			}
 			if offset = hours*3600 + minutes*60; rest[0] == '-' {
 				offset = -offset
 			}
+			i += 6
 		default:
-			return 0, false
+			return 0, 0
 		}
-	} else if i != len(s) {
-		return 0, false
 	}
 	seconds := days*86400 + int64(hour*3600+minute*60+second-offset)
-	return seconds*1e6 + int64(fraction), true
+	return seconds*1e6 + int64(fraction), i
 }
 
 func twoDigits(s []byte, i int) (n int, ok bool) {

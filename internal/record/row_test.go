@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -240,5 +242,36 @@ func BenchmarkDecode(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkDecodeMany decodes records that differ, more of them than caches hold,
+// as a pull does.
+func BenchmarkDecodeMany(b *testing.B) {
+	d := typical(b)
+	var raws [][]byte
+	var all []byte
+	r := rand.New(rand.NewPCG(1, 2))
+	at := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 1 << 16 {
+		from := len(all)
+		all = fmt.Appendf(all, `{"id":%d,"uuid":"%08x-%04x-4%03x-a%03x-%012x","name":"Customer %d","email":"customer%d@example.com",`+
+			`"created_at":"%s","updated_at":"%s","amount":"%d.%02d","currency":"%s","active":%t,`+
+			`"address":{"street":"Main Street %d","city":"%s","zip":"%05d"},"tags":["a%d","b%d","c"],"note":"%s"}`,
+			i, r.Uint32(), r.IntN(1<<16), r.IntN(1<<12), r.IntN(1<<12), r.Int64N(1<<48), r.IntN(100_000), r.IntN(100_000),
+			at.Add(time.Duration(i)*time.Second).Format(time.RFC3339), at.Add(time.Duration(r.IntN(1e12))*time.Microsecond).Format(time.RFC3339Nano),
+			r.IntN(100_000), r.IntN(100), []string{"SEK", "EUR", "NOK"}[r.IntN(3)], r.IntN(2) == 0,
+			r.IntN(1000), []string{"Lund", "Stockholm", "Oslo"}[r.IntN(3)], r.IntN(100_000), r.IntN(100), r.IntN(100), "a short note, and more"[:r.IntN(22)])
+		raws = append(raws, all[from:len(all):len(all)])
+	}
+	var row record.Row
+	b.SetBytes(int64(len(all) / len(raws)))
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if err := d.Decode(raws[i%len(raws)], &row); err != nil {
+			b.Fatal(err)
+		}
+		i++
 	}
 }

@@ -33,7 +33,7 @@ func (p *plan) set(v *Value, row *Row, text []byte, t jsonscan.Traits) (exact, o
 	if text[0] == 'n' {
 		return true, true
 	}
-	if p.typ == connector.TypeJSON {
+	if p.kind == kindJSON {
 		return setJSON(v, row, text, t)
 	}
 	if text[0] == '"' {
@@ -43,11 +43,11 @@ func (p *plan) set(v *Value, row *Row, text []byte, t jsonscan.Traits) (exact, o
 		return true, false
 	}
 	v.Null = false
-	switch isNumber := text[0] != 't' && text[0] != 'f'; p.typ {
-	case connector.TypeText:
+	switch isNumber := text[0] != 't' && text[0] != 'f'; p.kind {
+	case kindText:
 		v.Bytes = text
 		return true, true
-	case connector.TypeBoolean:
+	case kindBoolean:
 		if !isNumber {
 			v.Int = 0
 			if text[0] == 't' {
@@ -57,13 +57,13 @@ func (p *plan) set(v *Value, row *Row, text []byte, t jsonscan.Traits) (exact, o
 		}
 		v.Int, ok = parseBigint(text)
 		return true, ok && (v.Int == 0 || v.Int == 1)
-	case connector.TypeTimestamp:
+	case kindTimestamp:
 		if !isNumber {
 			return true, false
 		}
 		v.Int, ok = parseMoment(text, p.formats, true)
 		return true, ok
-	case connector.TypeNumeric:
+	case kindNumeric:
 		if isNumber && t&jsonscan.LargeNumber == 0 && plainNumeric(text) {
 			v.Bytes = text
 			return true, true
@@ -87,22 +87,22 @@ func (p *plan) setString(v *Value, row *Row, text []byte, t jsonscan.Traits) (ex
 		}
 		s = row.buf[from:len(row.buf):len(row.buf)]
 	}
-	if p.typ != connector.TypeText {
+	if p.kind != kindText {
 		s = trimmed(s)
 	}
 	if len(s) == 0 && p.nullable {
 		return exact, true
 	}
 	v.Null = false
-	switch p.typ {
-	case connector.TypeText:
+	switch p.kind {
+	case kindText:
 		v.Bytes = s
 		return exact, true
-	case connector.TypeBoolean:
+	case kindBoolean:
 		v.Int, ok = parseBoolean(s)
-	case connector.TypeDate:
+	case kindDate:
 		v.Int, ok = parseDate(s, p.formats)
-	case connector.TypeTimestamp:
+	case kindTimestamp:
 		v.Int, ok = parseMoment(s, p.formats, false)
 	default:
 		ok = p.setNumber(v, row, s)
@@ -112,11 +112,11 @@ func (p *plan) setString(v *Value, row *Row, text []byte, t jsonscan.Traits) (ex
 
 // setNumber stores what s spells in a bigint, numeric or double.
 func (p *plan) setNumber(v *Value, row *Row, s []byte) (ok bool) {
-	switch p.typ {
-	case connector.TypeBigint:
+	switch p.kind {
+	case kindBigint:
 		v.Int, ok = parseBigint(s)
 		return ok
-	case connector.TypeNumeric:
+	case kindNumeric:
 		d, ok := parseDecimal(s)
 		if !ok {
 			return false
@@ -132,7 +132,7 @@ func (p *plan) setNumber(v *Value, row *Row, s []byte) (ok bool) {
 		row.buf = d.appendNumeric(row.buf)
 		v.Bytes = row.buf[from:len(row.buf):len(row.buf)]
 		return true
-	case connector.TypeDouble:
+	case kindDouble:
 		// ParseFloat takes more than a decimal literal: hexadecimal, NaN, 1_000.
 		if _, ok := parseDecimal(s); !ok {
 			return false

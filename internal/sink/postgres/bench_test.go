@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/pgtest"
+	"github.com/winchdata/winch/internal/quarantine"
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
@@ -237,4 +239,40 @@ func BenchmarkEncode(b *testing.B) {
 		}
 	}
 	b.SetBytes(int64(len(data)))
+}
+
+// BenchmarkDecodeAndEncodeMany does what a writer does with each record of many that
+// differ, but for the server's part.
+func BenchmarkDecodeAndEncodeMany(b *testing.B) {
+	decoder, err := record.NewDecoder(orders)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const records = 1 << 16
+	var raws [records][]byte
+	all := make([]byte, 0, records*400)
+	for i := range raws {
+		from := len(all)
+		all = appendOrder(all, i)
+		raws[i] = all[from:len(all):len(all)]
+	}
+	w := &writer{
+		sink: &Sink{chunk: chunkSize}, decoder: decoder, table: newTable("shop", orders), mark: appendMark(nil, 1, time.Now()), aside: &quarantine.Set{},
+		fresh: newChunk(new(memory), chunkSize, false),
+	}
+	w.fresh.full = math.MaxInt // it is never sent
+	b.SetBytes(int64(len(all) / records))
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if i%records == 0 {
+			w.known, w.scope = seen{}, newScope(w.table, w.attempt.Slice)
+		}
+		if err := w.Record(raws[i%records]); err != nil {
+			b.Fatal(err)
+		}
+		if i++; len(w.fresh.data) > chunkSize {
+			w.fresh.empty()
+		}
+	}
 }
