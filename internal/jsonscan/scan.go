@@ -214,34 +214,50 @@ const (
 )
 
 // scanString returns the end of the string whose opening quote is b[i]. It looks
-// at eight bytes at a time for a quote, a backslash or a control character: a
-// byte below n leaves its high bit set in (byte - n) &^ byte. Borrows disturb
-// only bytes above one that was found, and the lowest is taken.
+// at eight bytes at a time.
 func scanString(b []byte, i int) (int, Traits, fault) {
-	i++
+	var above uint64 // the bytes seen, whose high bits say that they are not ASCII
+	for i++; i <= len(b)-8; i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		stop := stops(x)
+		if stop == 0 {
+			above |= x
+			continue
+		}
+		above |= x & (stop&-stop - 1)
+		i += bits.TrailingZeros64(stop) / 8
+		if b[i] == '"' && above&highBits == 0 {
+			return i + 1, 0, noFault
+		}
+		break
+	}
+	return scanRest(b, i, above&highBits != 0)
+}
+
+// scanRest returns the end of a string that is not plain ASCII, or near the end
+// of b, and goes on at b[i].
+func scanRest(b []byte, i int, nonASCII bool) (int, Traits, fault) {
 	var t Traits
+	if nonASCII {
+		t = NonASCII
+	}
 	for {
-		var above uint64 // bytes seen that are not ASCII
-		for {
-			if i+8 > len(b) {
-				for i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\' {
-					above |= uint64(b[i]) & highBits
-					i++
-				}
+		end, above := i, uint64(0)
+		for ; end <= len(b)-8; end += 8 {
+			x := binary.LittleEndian.Uint64(b[end:])
+			stop := stops(x)
+			if stop != 0 {
+				above |= x & (stop&-stop - 1)
+				end += bits.TrailingZeros64(stop) / 8
 				break
 			}
-			x := binary.LittleEndian.Uint64(b[i:])
-			stop := ((x - lowBits*' ') | ((x ^ lowBits*'"') - lowBits) | ((x ^ lowBits*'\\') - lowBits)) & ^x & highBits
-			if stop == 0 {
-				above |= x & highBits
-				i += 8
-				continue
-			}
-			above |= x & highBits & (stop&-stop - 1)
-			i += bits.TrailingZeros64(stop) / 8
-			break
+			above |= x
 		}
-		if above != 0 {
+		for end < len(b) && b[end] >= ' ' && b[end] != '"' && b[end] != '\\' {
+			above |= uint64(b[end])
+			end++
+		}
+		if i = end; above&highBits != 0 {
 			t |= NonASCII
 		}
 		switch {
@@ -260,6 +276,14 @@ func scanString(b []byte, i int) (int, Traits, fault) {
 			return i, 0, badControl
 		}
 	}
+}
+
+// stops marks the high bit of each byte that ends a run of a string: a quote, a
+// backslash or a control character. A byte below n leaves its high bit set in
+// (byte - n) &^ byte. Borrows disturb only bytes above one that was found: the
+// lowest mark alone is right.
+func stops(x uint64) uint64 {
+	return ((x - lowBits*' ') | ((x ^ lowBits*'"') - lowBits) | ((x ^ lowBits*'\\') - lowBits)) & ^x & highBits
 }
 
 // escapeLen returns the length of the escape that s begins with, or 0 if it is
