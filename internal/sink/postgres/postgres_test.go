@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 func TestSink(t *testing.T) {
 	t.Parallel()
-	examine(t, 0, openSink)
+	examine(t, false, 0, openSink)
 }
 
 // The suite's slices are small. With chunks of one row they take the ways of large
@@ -37,7 +37,7 @@ func TestSinkInManyChunks(t *testing.T) {
 	for name, brisk := range map[string]time.Duration{"of a fast vendor": time.Hour, "of a slow vendor": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			examine(t, 500, func(ctx context.Context, address string) (sink.Sink, error) {
+			examine(t, true, 500, func(ctx context.Context, address string) (sink.Sink, error) {
 				s, err := Open(ctx, address, Options{})
 				if err == nil {
 					s.chunk, s.brisk = 1, brisk
@@ -48,7 +48,7 @@ func TestSinkInManyChunks(t *testing.T) {
 	}
 }
 
-func examine(t *testing.T, many int, open func(context.Context, string) (sink.Sink, error)) {
+func examine(t *testing.T, rowsOnly bool, many int, open func(context.Context, string) (sink.Sink, error)) {
 	t.Helper()
 	sinktest.Run(t, sinktest.Harness{
 		Fresh:      func(t testing.TB) string { return pgtest.Database(t) },
@@ -56,6 +56,7 @@ func examine(t *testing.T, many int, open func(context.Context, string) (sink.Si
 		Rows:       readRows,
 		Comment:    readComment,
 		RowVersion: "ctid",
+		RowsOnly:   rowsOnly,
 		ManyRows:   many,
 		Newer: func(t testing.TB, address string) {
 			query(t, address, "INSERT INTO winch.schema_version (version_id, is_applied) VALUES (9999, true)")
