@@ -152,16 +152,17 @@ reason as it is now, and the exit code is 1.`,
 		Example: "  winch quarantine retry\n  winch quarantine retry kaisa_se/cdrs_in --output json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.retryQuarantined(cmd.Context(), quarantineFilter(args))
+			return a.retryQuarantined(cmd, quarantineFilter(args))
 		},
 	}
 }
 
-func (a *app) retryQuarantined(ctx context.Context, f sink.QuarantineFilter) error {
+func (a *app) retryQuarantined(cmd *cobra.Command, f sink.QuarantineFilter) error {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
 	}
+	ctx := cmd.Context() // with the trace that the configuration asks for
 	if f.Source != "" {
 		if _, err := cfg.Source(f.Source); err != nil {
 			return err

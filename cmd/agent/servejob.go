@@ -32,7 +32,7 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	}
 	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter, Metrics: s.app.observed.metrics}
 	if t.Trigger == scheduler.TriggerBackfill {
-		return s.backfill(ctx, cfg, src, puller, t.Backfill)
+		return s.backfill(ctx, cfg, src, puller, t)
 	}
 	launcher := s.app.launcher(cfg)
 	asOf := s.scheduler.Now()
@@ -68,14 +68,14 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	return nil
 }
 
-// backfill goes on with the backfill of a name, unless a person has ended or paused
+// backfill goes on with the backfill of a task, unless a person has ended or paused
 // it.
-func (s *server) backfill(ctx context.Context, cfg *config.Config, src *config.Source, puller *pull.Puller, name string) error {
+func (s *server) backfill(ctx context.Context, cfg *config.Config, src *config.Source, puller *pull.Puller, t scheduler.Task) error {
 	known, err := s.store.Backfills(ctx, src.Name)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(known, func(b sink.Backfill) bool { return b.Name == name && b.State == sink.BackfillRunning })
+	i := slices.IndexFunc(known, func(b sink.Backfill) bool { return b.Name == t.Backfill && b.State == sink.BackfillRunning })
 	if i < 0 {
 		return nil
 	}
@@ -85,6 +85,7 @@ func (s *server) backfill(ctx context.Context, cfg *config.Config, src *config.S
 		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, AsOf: s.scheduler.Now(), Drain: s.drain,
 		Open:   func(ctx context.Context) (*pull.Session, error) { return s.app.openSource(ctx, launcher, src) },
 		Select: func(offered []connector.Stream) ([]ledger.Want, error) { return wants(src, offered) },
+		Begin:  t.Open,
 	})
 	res.Name, res.Connector = src.Name, src.Connector
 	if res.Run != 0 {

@@ -30,13 +30,14 @@ import (
 // it for longer, by the clock that users have.
 
 const (
-	fleetSize = 3
-	// fleetSources are the sources with a budget of their own; two more share one.
-	fleetSources = 3
-	fleetStream  = "cdrs_in"
+	fleetSize   = 3
+	fleetStream = "cdrs_in"
 	// fleetPace is how long the simulated vendor takes for each answer.
 	fleetPace = 100 * time.Millisecond
 )
+
+// fleetBudgets are the budgets of the sources: two share one.
+var fleetBudgets = []string{"kaisa_0", "kaisa_1", "kaisa_2", "shared", "shared"}
 
 // A fleet is some agents, their database and their vendor.
 type fleet struct {
@@ -44,12 +45,14 @@ type fleet struct {
 	dir     string // with the binary and the configuration
 	address string
 	box     *sandbox.Sandbox
+	url     string   // of the vendor
+	env     []string // of the agents, beside the test's own
 	sources []string
 	agents  map[int]*exec.Cmd // by process id
 	conn    *pgx.Conn
 }
 
-func newFleet(t testing.TB) *fleet {
+func newFleet(t testing.TB, budgets ...string) *fleet {
 	t.Helper()
 	f := &fleet{TB: t, dir: t.TempDir(), address: pgtest.Database(t), agents: map[int]*exec.Cmd{}}
 	f.box = sandbox.New(sandbox.Options{Size: 3, Days: 12, Faults: []sandbox.Fault{
@@ -57,6 +60,7 @@ func newFleet(t testing.TB) *fleet {
 	}})
 	server := httptest.NewServer(f.box)
 	t.Cleanup(server.Close)
+	f.url = server.URL
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -78,12 +82,8 @@ func newFleet(t testing.TB) *fleet {
 	}
 	var config strings.Builder
 	fmt.Fprintf(&config, "sink: {url: %q}\nserve: {listen: '127.0.0.1:0', grace: 20s}\nsources:\n", f.address)
-	for i := range fleetSources + 2 {
+	for i, budget := range budgets {
 		name := fmt.Sprint("kaisa_", i)
-		budget := name
-		if i >= fleetSources {
-			budget = "shared"
-		}
 		f.sources = append(f.sources, name)
 		fmt.Fprintf(&config, "  %s: {connector: kaisa, config: %s, schedule: '*/4 * * * * *', budget: %s, since: %s, streams: {%s: {lookback: 60d, slice: 1d}}}\n",
 			name, settings, budget, f.box.Begin().Format(time.DateOnly), fleetStream)
@@ -111,7 +111,7 @@ func (f *fleet) program() string { return filepath.Join(f.dir, "winch") }
 func (f *fleet) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(context.WithoutCancel(f.Context()), f.program(), args...)
 	cmd.Dir = f.dir
-	cmd.Env = append(os.Environ(), "HOME="+f.dir)
+	cmd.Env = append(append(os.Environ(), "HOME="+f.dir), f.env...)
 	return cmd
 }
 
@@ -288,7 +288,7 @@ func (f *fleet) settle() {
 // a run. The stopped one's silence is not waited for but written down.
 func TestAgentsTakeOverFromEachOther(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t)
+	f := newFleet(t, fleetBudgets...)
 	for range fleetSize {
 		f.launch()
 	}
@@ -331,7 +331,7 @@ func BenchmarkTakeOver(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	f := newFleet(b)
+	f := newFleet(b, fleetBudgets...)
 	for range fleetSize {
 		f.launch()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ const flushTime = 5 * time.Second
 // The commands that tell about themselves: those that talk to vendors. Each makes
 // one trace, but for those that go on and on, whose parts make their own.
 var (
-	tracedCommands = []string{"backfill", "check", "demo", "plan", "preview", "pull", "quarantine"}
+	tracedCommands = []string{"backfill", "backfill resume", "check", "demo", "plan", "preview", "pull", "quarantine retry"}
 	lastingCommand = "serve"
 )
 
@@ -39,7 +40,8 @@ type observed struct {
 // command's context then carries its span.
 func (a *app) observe(cfg *config.Config) error {
 	cmd := a.observed.cmd
-	traced := slices.Contains(tracedCommands, cmd.Name())
+	_, name, _ := strings.Cut(cmd.CommandPath(), " ")
+	traced := slices.Contains(tracedCommands, name)
 	if a.observed.telemetry != nil || !traced && cmd.Name() != lastingCommand {
 		return nil
 	}
@@ -57,7 +59,7 @@ func (a *app) observe(cfg *config.Config) error {
 		}
 	}
 	if traced && t.Tracing() {
-		ctx, span := otel.Tracer(tracing.Scope).Start(cmd.Context(), "winch "+cmd.Name())
+		ctx, span := otel.Tracer(tracing.Scope).Start(cmd.Context(), "winch "+name)
 		a.observed.span = span
 		cmd.SetContext(ctx)
 	}

@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"internal/sink/sinktest":         {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink"},
 	"internal/pull":                  {"pkg/connector", "internal/jsonscan", "internal/ledger", "internal/metrics", "internal/quarantine", "internal/record", "internal/sink", "internal/tracing"},
 	"internal/backfill":              {"pkg/connector", "internal/ledger", "internal/pull", "internal/sink"},
-	"internal/scheduler":             {"pkg/connector", "internal/ledger", "internal/pull", "internal/sink"},
+	"internal/scheduler":             {"pkg/connector", "internal/ledger", "internal/pull", "internal/sink", "internal/tracing"},
 	"internal/scheduler/riverqueue":  {"internal/scheduler", "internal/sink", "internal/sink/postgres"},
 	"internal/sandbox/...":           {"pkg/connector", "internal/sandbox/..."},
 	"internal/pgtest/...":            {"internal/pgtest/..."},

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/winchdata/winch/internal/ledger"
@@ -103,8 +104,7 @@ func (p *Puller) Run(ctx context.Context, job Job) (Result, error) {
 // perform does the work of a run under the source's lock, and records it.
 func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.Context) error) (Result, error) {
 	res := Result{Name: job.Source, Connector: job.Connector}
-	ctx, span := startRun(ctx, job)
-	defer func() { span.end(res) }()
+	asked := time.Now()
 	held, release, err := p.lock(ctx, job)
 	if err != nil {
 		res.fail(ctx, err)
@@ -118,6 +118,13 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 			}
 			return res, err
 		}
+	}
+	// Begun when the source is held, the span is not one of each try to hold it.
+	held, span := startRun(held, job, asked)
+	ctx = trace.ContextWithSpan(ctx, span)
+	defer func() { span.end(res) }()
+	if time.Since(asked) >= waitPause { // lock waited for a backfill
+		tracing.Waited(ctx, asked, tracing.WaitSource)
 	}
 	span.linkLost(ctx, p.Sink, job.Source)
 	id, err := p.Sink.StartRun(ctx, sink.Run{

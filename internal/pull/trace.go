@@ -35,10 +35,10 @@ func RunOf(ctx context.Context) int64 {
 // runSpan is the span of a whole run.
 type runSpan struct{ trace.Span }
 
-// startRun starts the span of a run: below that of the tick or the command, or as
-// a trace of its own.
-func startRun(ctx context.Context, job Job) (context.Context, runSpan) {
-	ctx, span := otel.Tracer(tracing.Scope).Start(ctx, "run "+job.Source, trace.WithAttributes(
+// startRun starts the span of a run that was asked for at a moment: below that of
+// the tick or the command, or as a trace of its own.
+func startRun(ctx context.Context, job Job, asked time.Time) (context.Context, runSpan) {
+	ctx, span := otel.Tracer(tracing.Scope).Start(ctx, "run "+job.Source, trace.WithTimestamp(asked), trace.WithAttributes(
 		tracing.Source.String(job.Source), tracing.Connector.String(job.Connector), tracing.Trigger.String(job.Trigger)))
 	return ctx, runSpan{span}
 }

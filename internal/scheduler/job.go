@@ -35,6 +35,12 @@ type Job struct {
 	Backfill string `json:"backfill,omitempty"`
 	// Resumes is the run that a TriggerResume goes on with.
 	Resumes int64 `json:"resumes,omitempty"`
+	// Trace is the trace that the job is part of, as W3C Trace Context names it; see
+	// Traced.
+	Trace map[string]string `json:"trace,omitempty"`
+	// Queued is since when it waits, by the store's clock. The queue tells it to who
+	// does the job; it is not stored.
+	Queued time.Time `json:"-"`
 }
 
 // Key identifies the job's cause: two jobs of the same key are the same work, and
@@ -64,7 +70,8 @@ var ErrInterrupted = errors.New("the job was interrupted")
 // A Queue holds jobs until an agent does them. It never does two jobs of one
 // source at the same time.
 type Queue interface {
-	// Enqueue adds a job, unless one of the same key is queued or being done.
+	// Enqueue adds a job, unless one of the same key is queued or being done. The
+	// trace of ctx goes with it.
 	Enqueue(ctx context.Context, job Job) error
 	// Work does jobs until drain is closed or ctx is cancelled. Closing drain takes
 	// no more jobs and waits for those that are being done; cancelling ctx cancels

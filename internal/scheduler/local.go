@@ -39,7 +39,9 @@ var _ Queue = (*Local)(nil)
 func NewLocal() *Local { return &Local{changed: make(chan struct{}, 1)} }
 
 // Enqueue implements Queue.
-func (q *Local) Enqueue(_ context.Context, job Job) error {
+func (q *Local) Enqueue(ctx context.Context, job Job) error {
+	job = job.Traced(ctx)
+	job.Queued = time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if slices.ContainsFunc(q.jobs, func(j *localJob) bool { return j.Key() == job.Key() }) {

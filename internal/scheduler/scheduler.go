@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/internal/tracing"
 )
 
 // How the loop is timed.
@@ -288,17 +289,25 @@ func (s *Scheduler) decide(ctx context.Context, e *entry) error {
 	}
 	s.clock.set(now)
 	for _, t := range decided {
-		s.tell(ctx, t)
-		if t.Decision != sink.Taken {
-			continue
-		}
-		// Whatever goes wrong from here on, the tick is open, and reconcile finds it.
-		if err := s.Queue.Enqueue(ctx, e.job(t.Tick)); err != nil {
+		// Whatever goes wrong here, the tick is open, and reconcile finds it.
+		if err := s.carryOut(ctx, e, t); err != nil {
 			return err
 		}
 	}
 	e.advance(through)
 	return nil
+}
+
+// carryOut tells what was decided about a tick, and queues the work of one that is
+// taken.
+func (s *Scheduler) carryOut(ctx context.Context, e *entry, t sink.Tick) (err error) {
+	ctx, span := startTick(ctx, t)
+	defer func() { tracing.End(span, err) }()
+	s.tell(ctx, t)
+	if t.Decision != sink.Taken {
+		return nil
+	}
+	return s.Queue.Enqueue(ctx, e.job(t.Tick))
 }
 
 // tell logs, counts and shows a tick that this agent decided.

@@ -9,13 +9,16 @@ import "context"
 type Task struct {
 	Job
 	scheduler *Scheduler
+	stay      *stay
 }
 
 // Runner returns a Runner that does jobs with do. An error of do says that the job
 // has to be done again.
 func (s *Scheduler) Runner(do func(context.Context, Task) error) Runner {
 	return func(ctx context.Context, job Job) error {
-		t := Task{job, s}
+		ctx, end := job.resume(ctx)
+		defer end()
+		t := Task{job, s, s.stayOf(ctx, job)}
 		if err := do(ctx, t); err != nil {
 			return err // the tick stays open
 		}
@@ -23,8 +26,14 @@ func (s *Scheduler) Runner(do func(context.Context, Task) error) Runner {
 	}
 }
 
-// Open reports whether there is still something to do.
+// Open reports whether there is still something to do. The job's stay in the queue
+// ends here.
 func (t Task) Open(ctx context.Context) (open bool, err error) {
+	defer func() {
+		if open {
+			t.stay.ended(t.Job)
+		}
+	}()
 	if t.Trigger != TriggerTick {
 		return true, nil
 	}

@@ -34,8 +34,14 @@ const (
 	Run          = attribute.Key("winch.run")
 	Resumes      = attribute.Key("winch.resumes_run") // the run whose agent died before this one
 	Trigger      = attribute.Key("winch.trigger")
+	Schedule     = attribute.Key("winch.schedule") // its key in the source's configuration
+	Tick         = attribute.Key("winch.tick")     // by the schedule alone
+	Due          = attribute.Key("winch.due")      // with the source's jitter
+	Lateness     = attribute.Key("winch.lateness_seconds")
+	Decision     = attribute.Key("winch.decision")
+	Requeued     = attribute.Key("winch.requeued") // the trace before could not be found
 	Outcome      = attribute.Key("winch.outcome")
-	Reason       = attribute.Key("winch.reason") // why a slice is due
+	Reason       = attribute.Key("winch.reason") // why a slice is due, a tick taken or skipped
 	Attempt      = attribute.Key("winch.attempt")
 	Resumed      = attribute.Key("winch.resumed") // from a committed cursor
 	Slices       = attribute.Key("winch.slices")
@@ -64,6 +70,8 @@ const (
 	WaitBackoff     = "backoff"     // our own pause after a failure
 	WaitConcurrency = "concurrency" // as many requests as allowed are under way
 	WaitToken       = "token"       // another request is fetching the token
+	WaitQueue       = "queue"       // a job, for an agent and its source to be free
+	WaitSource      = "source"      // a run, for a backfill of its source to give way
 )
 
 // Start starts a span below that of ctx.

@@ -138,9 +138,10 @@ func insertion(job scheduler.Job) (river.JobArgs, *river.InsertOpts) {
 	}
 }
 
-// Enqueue adds a job, unless one of the same key is queued or being done.
+// Enqueue adds a job, with the trace of ctx, unless one of the same key is queued or
+// being done.
 func (q *Queue) Enqueue(ctx context.Context, job scheduler.Job) error {
-	args, opts := insertion(job)
+	args, opts := insertion(job.Traced(ctx))
 	if _, err := q.inserts.Insert(ctx, args, opts); err != nil {
 		return fmt.Errorf("queue a job of %s: %w", job.Source, err)
 	}
@@ -236,7 +237,9 @@ type worker struct {
 // Work does one job. What failed is recorded with the run, so an error means that
 // the job has to be done again.
 func (w *worker) Work(ctx context.Context, job *river.Job[pullArgs]) error {
-	err := w.run(ctx, job.Args.Job)
+	todo := job.Args.Job
+	todo.Queued = job.CreatedAt
+	err := w.run(ctx, todo)
 	var busy *sink.Busy
 	switch {
 	case err == nil:
