@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"maps"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -45,10 +47,7 @@ func (d *decoder) config(file string) *Config {
 			c.Sources = append(c.Sources, d.source(name))
 		}
 	}
-	c.Plugins.Directories = d.list(path{"plugins", "directories"})
-	for i, dir := range c.Plugins.Directories {
-		c.Plugins.Directories[i] = relativeTo(d.origins.dirOf(path{"plugins", "directories"}), dir)
-	}
+	c.Plugins.Directories = d.pluginDirectories()
 	c.Plugins.Checksums = d.checksums()
 	if text, ok := d.text(path{"log", "level"}); ok {
 		// The text is one of levels, or reported already: then the default stays.
@@ -151,7 +150,7 @@ func (d *decoder) checksums() map[string]string {
 		}
 		text, ok := d.text(p.key(name))
 		if ok && !checksum.MatchString(text) {
-			d.bad(p.key(name), text, "want a SHA-256 sum: 64 hexadecimal digits", "winch connector install records it")
+			d.bad(p.key(name), text, "want a SHA-256 sum: 64 hexadecimal digits", "sha256sum prints it")
 		}
 		sums[name] = strings.ToLower(text)
 	}
@@ -212,14 +211,33 @@ func (d *decoder) connector(p path) string {
 	switch {
 	case !connector.ValidName(text):
 		d.bad(at, text, "not the name of a connector", didYouMean(text, d.options.Names))
-	case d.isUnknown(text):
+	case d.isUnknown(text) && !d.installed(text):
 		fix := didYouMean(text, d.options.Names)
 		if near(text, d.options.Names) == "" {
-			fix = strings.TrimPrefix(fix+"; install it with winch connector install", "; ")
+			fix = strings.TrimPrefix(fix+"; put winch-connector-"+text+" into one of plugins.directories", "; ")
 		}
 		d.bad(at, text, "there is no such connector", fix)
 	}
 	return text
+}
+
+// pluginDirectories are where connectors that are not bundled lie.
+func (d *decoder) pluginDirectories() []string {
+	at := path{"plugins", "directories"}
+	dirs := d.list(at)
+	for i, dir := range dirs {
+		dirs[i] = relativeTo(d.origins.dirOf(at), dir)
+	}
+	return dirs
+}
+
+// installed reports whether a plugin directory holds the connector. Its settings
+// are checked by itself, when it is started.
+func (d *decoder) installed(connector string) bool {
+	return slices.ContainsFunc(d.pluginDirectories(), func(dir string) bool {
+		info, err := os.Stat(filepath.Join(dir, "winch-connector-"+connector))
+		return err == nil && info.Mode().IsRegular()
+	})
 }
 
 func among(names []string) string {
