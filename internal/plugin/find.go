@@ -84,7 +84,7 @@ func (l *Launcher) find(name string) (path string, args []string, err error) {
 		}
 		if sum, ok := l.Checksums[name]; ok {
 			if err := verify(target, sum); err != nil {
-				return bad("the file has changed since it was installed; if that is right, install it again", "%w", err)
+				return bad("if the file is the one that you want, record its sum under plugins.checksums: sha256sum prints it", "%w", err)
 			}
 		}
 		return target, nil, nil
