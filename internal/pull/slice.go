@@ -93,7 +93,7 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 		r.observe(Event{Kind: Failed, Slice: slice, Err: err, Usage: usage, Stages: clock.Total()})
 		r.failed(ctx, span, t.due, usage, begun, err)
 		r.Metrics.Failed(ctx, slice, usage, clock.Total())
-		a.Clock = &clock
+		a.Clock, a.StartedAt = &clock, begun // what is recorded is of all attempts
 		t.stream.failSlice(slice, usage, err)
 		if failErr := r.Sink.Fail(context.WithoutCancel(ctx), a, usage, err); failErr != nil {
 			r.log.ErrorContext(ctx, "failure of the slice not recorded", "slice", slice.String(), "error", failErr)

@@ -134,9 +134,28 @@ func (o Options) endpoint(signal, path string) (string, error) {
 				Hint: "correct it, or switch telemetry off with OTEL_SDK_DISABLED=true",
 			}
 		}
-		return v.url(text), nil
+		return v.url(text), spoken(signal)
 	}
 	return "", nil
+}
+
+// spoken refuses a protocol of the environment that is not spoken here: its
+// receiver would not understand.
+func spoken(signal string) error {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_" + signal + "_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
+		switch protocol := os.Getenv(name); protocol {
+		case "":
+			continue
+		case "http/protobuf":
+			return nil
+		default:
+			return &connector.Error{
+				Kind: connector.KindConfig, Op: name, Err: fmt.Errorf("%q is not spoken, only http/protobuf", protocol),
+				Hint: "give the receiver's address for OTLP over HTTP, most often port 4318, as telemetry.otlp_endpoint; or set OTEL_SDK_DISABLED=true",
+			}
+		}
+	}
+	return nil
 }
 
 // newResource describes this process. The command line is not in it: it may hold

@@ -59,6 +59,15 @@ func TestWhereTracesGo(t *testing.T) { //nolint:paralleltest // sets the environ
 	if _, err := Start(t.Context(), Options{}); connector.KindOf(err) != connector.KindConfig {
 		t.Errorf("an address that is no URL: %v", err)
 	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317")
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	if _, err := Start(t.Context(), Options{}); connector.KindOf(err) != connector.KindConfig {
+		t.Errorf("a protocol that is not spoken: %v", err)
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+	if url, err := (Options{}).endpoint("TRACES", "v1/traces"); url == "" || err != nil {
+		t.Errorf("the protocol for traces alone: %q, %v", url, err)
+	}
 }
 
 func TestOffIsNothing(t *testing.T) { //nolint:paralleltest // reads the environment that others set
