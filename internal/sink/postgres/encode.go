@@ -159,6 +159,9 @@ func appendNumeric(dst, literal []byte) (_ []byte, ok bool) {
 	case len(literal) > 0 && literal[0] == '+':
 		literal = literal[1:]
 	}
+	if len(literal) <= shortNumeric {
+		return appendShortNumeric(dst, literal, sign), true
+	}
 	integer, fraction, _ := bytes.Cut(literal, []byte{'.'})
 	integer = bytes.TrimLeft(integer, "0")
 	if len(integer) > maxIntegerDigits || len(fraction) > maxFractionDigits {
@@ -200,6 +203,46 @@ func appendNumeric(dst, literal []byte) (_ []byte, ok bool) {
 	binary.BigEndian.PutUint16(header[10:], uint16(scale))
 	return dst, true
 }
+
+// shortNumeric is the length of a literal of which the digits, and three zeros
+// after them, fit into 64 bits.
+const shortNumeric = 16
+
+// appendShortNumeric is appendNumeric for a literal without sign of at most
+// shortNumeric bytes.
+func appendShortNumeric(dst, literal []byte, sign uint16) []byte {
+	n, point := uint64(0), len(literal)
+	for i, c := range literal {
+		if c == '.' {
+			point = i + 1
+			continue
+		}
+		n = 10*n + uint64(c-'0')
+	}
+	scale := len(literal) - point
+	behind := (scale + 3) / 4 // groups after the point
+	n *= powers[4*behind-scale]
+	var groups [5]uint16 // the least first
+	count, zeros := 0, 0
+	for ; n > 0; n /= 10000 {
+		if groups[count] = uint16(n % 10000); groups[count] == 0 && zeros == count {
+			zeros++
+		}
+		count++
+	}
+	weight := count - 1 - behind
+	if count == 0 {
+		weight, sign = 0, 0
+	}
+	dst = binary.BigEndian.AppendUint32(dst, uint32(8+2*(count-zeros)))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(count-zeros)<<48|uint64(uint16(int16(weight)))<<32|uint64(sign)<<16|uint64(scale))
+	for i := count - 1; i >= zeros; i-- {
+		dst = binary.BigEndian.AppendUint16(dst, groups[i])
+	}
+	return dst
+}
+
+var powers = [...]uint64{1, 10, 100, 1000}
 
 // base10000 is the number that the digits and as many zeros after them make.
 func base10000(digits []byte, zeros int) uint16 {
