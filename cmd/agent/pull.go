@@ -81,6 +81,7 @@ or harder, the same command goes on where it stopped: what is landed is landed.`
 				return a.enqueue(cmd.Context(), store, jobs)
 			}
 			results := a.pullSources(cmd.Context(), store, a.launcher(cfg), sources, streams, tapes, "pull", over)
+			a.alertPulls(cmd.Context(), cfg, store, results)
 			a.forget(cmd.Context(), store, cfg)
 			return a.reportPull(cmd.Context(), store, results, a.keptTapes(tapes, results))
 		},

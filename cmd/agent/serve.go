@@ -117,6 +117,7 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 	failed := make(chan error, 3)
 	var decided, worked, answered sync.WaitGroup
 	decided.Go(func() { failed <- s.scheduler.Run(deciding, s.schedules(cfg)) })
+	decided.Go(func() { s.watchStaleness(deciding) })
 	worked.Go(func() { failed <- s.queue.Work(working, s.drain, s.scheduler.Runner(s.pull)) })
 	web := s.webServer(listener)
 	answered.Go(func() { failed <- web.run() })

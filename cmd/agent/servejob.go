@@ -58,6 +58,9 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	if res.Run != 0 || err != nil {
 		s.streams.changed.Store(true)
 		s.tellRun(res)
+		if t := s.app.teller(cfg, s.store); t != nil {
+			t.Ran(ctx, res)
+		}
 	}
 	switch {
 	case interrupted(res):

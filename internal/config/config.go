@@ -25,8 +25,10 @@ type Config struct {
 	// History is how long what only tells of the past is kept; zero: for ever.
 	History   connector.Span
 	Telemetry Telemetry
-	Plugins   Plugins
-	Log       Log
+	// Alerts are in the order of the file.
+	Alerts  []Alert
+	Plugins Plugins
+	Log     Log
 }
 
 // A Sink says where rows land; Resolve gives the URL.
@@ -160,6 +162,7 @@ type stream struct {
 	lookbackEvery        *connector.Span
 	since                *time.Time
 	order                Order
+	freshness            *connector.Span
 }
 
 // String says which sources there are, and nothing that could be a secret.

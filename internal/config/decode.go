@@ -40,6 +40,7 @@ func (d *decoder) config(file string) *Config {
 	c := &Config{Path: file, Log: Log{Level: slog.LevelWarn, Format: "text"}, Telemetry: Telemetry{OTLPEndpoint: d.endpoint(), Sample: d.sample()}}
 	c.Sink = d.sink()
 	c.Serve = d.serve()
+	c.Alerts = d.alerts()
 	c.History = d.history()
 	sources, _ := d.values["sources"].(map[string]any)
 	for _, name := range d.origins.inOrder(path{"sources"}, sources) {
@@ -322,6 +323,7 @@ func (d *decoder) stream(p path, name string, loc *time.Location) stream {
 	s.vanishBrake = d.percent(p.key("vanish_brake"))
 	s.since = d.since(p.key("since"), loc)
 	s.tolerance = d.tolerance(p)
+	s.freshness = d.span(p.key("freshness"), "want a positive span such as 26h or 2d", connector.Span.Positive)
 	if text, ok := d.text(p.key("order")); ok {
 		s.order = Order(text)
 	}

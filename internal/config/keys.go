@@ -63,6 +63,7 @@ var fileKeys = []key{
 	{name: "retention", about: "How long what only tells of the past is kept. Rows and ledger stay.", form: formTable, keys: []key{
 		{name: "history", about: "How long ended runs with their reads, decided ticks and settled records of the quarantine are kept; 0 is for ever.", pattern: spanPattern, standard: defaultHistory.String(), example: "90d"},
 	}},
+	{name: "alerts", about: "Webhooks that are told what is the matter, by name.", form: formNamed, keys: alertKeys},
 	{name: "telemetry", about: "What Winch tells about itself.", form: formTable, keys: []key{
 		{name: "otlp_endpoint", about: "The URL that traces and metrics are sent to by OTLP over HTTP; none: they are not sent.", example: "http://localhost:4318", pattern: "^https?://"},
 		{name: "sample", about: "The share of runs whose traces are recorded, from 0 to 1.", standard: "1", example: "0.1", pattern: `^(0(\.[0-9]+)?|1(\.0+)?)$`},
@@ -107,6 +108,7 @@ var streamKeys = []key{
 	{name: "lag", about: "How long after its end a window is not yet worth reading.", pattern: spanPattern, example: "1h"},
 	{name: "vanish_brake", about: "The largest share of a snapshot's or window's rows that may vanish at once, such as 50%; 100% allows all. Beyond it nothing is changed and the slice fails. It holds from 20 vanished rows on.", pattern: percentPattern, standard: "30%", example: "50%"},
 	{name: "since", about: "The earliest moment to read of this stream, instead of the source's.", example: "2025-01-01"},
+	{name: "freshness", about: "How old the newest held data may be before alerts tell that the stream is stale.", pattern: spanPattern, example: "26h"},
 	{name: "order", about: "Which slices of this stream a pull reads first, instead of the source's.", choices: orders},
 	{name: "schema", about: "What happens when the table and the stream differ, instead of the source's.", choices: schemaPolicies},
 	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails, instead of the source's.", form: formTable, keys: quarantineKeys},

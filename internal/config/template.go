@@ -80,6 +80,9 @@ func (t *template) absent() Problems {
 // problems are marked AtRunTime, since the configuration itself is not wrong.
 func (c *Config) Absent() Problems {
 	problems := c.Sink.url().absent()
+	for _, a := range c.Alerts {
+		problems = append(problems, a.url().absent()...)
+	}
 	for _, s := range c.Sources {
 		for _, t := range s.settings().templates {
 			problems = append(problems, t.absent()...)

@@ -20,6 +20,7 @@ type Sink interface {
 	Backfills
 	Yielding
 	Quarantine
+	Alerts
 
 	// Migrate brings the agent's own tables to the version of this program,
 	// under a lock, so that several agents may call it at the same time. It

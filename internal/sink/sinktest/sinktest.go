@@ -96,6 +96,7 @@ func Run(t *testing.T, h Harness) {
 		{"schedule", scheduleCases, false},
 		{"archive", archiveCases, false},
 		{"prune", pruneCases, false},
+		{"alerts", alertCases, false},
 		{"death", deathCases, false},
 		{"model", modelCases, true},
 	} {
