@@ -253,7 +253,7 @@ func cmdJSON(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // edit FILE OLD NEW: replaces the one place of a file that a regular expression
-// matches.
+// matches. ${NL} in NEW is the end of a line.
 func cmdEdit(ts *testscript.TestScript, _ bool, args []string) {
 	old, err := regexp.Compile(args[1])
 	ts.Check(err)
@@ -261,7 +261,7 @@ func cmdEdit(ts *testscript.TestScript, _ bool, args []string) {
 	if n := len(old.FindAllString(text, -1)); n != 1 {
 		ts.Fatalf("edit: %s matches %d times in\n%s", args[1], n, text)
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(old.ReplaceAllString(text, args[2])), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(old.ReplaceAllString(text, strings.ReplaceAll(args[2], "${NL}", "\n"))), 0o600))
 }
 
 // code N WINCH-ARGS...: runs winch and asserts its exit code.

@@ -204,7 +204,7 @@ func (a *app) planBackfill(ctx context.Context, store sink.Sink, launcher *plugi
 		if want.Partitions, err = pull.Partitions(ctx, session.Source, want.Stream.Name); err != nil {
 			return p, b, err
 		}
-		p.due = append(p.due, ledger.Range(want, held[want.Stream.Name], backfill.Ask(b), now)...)
+		p.due = append(p.due, backfill.Plan(b, want, held[want.Stream.Name], now)...)
 	}
 	streams, whole, err := a.estimate(ctx, store, session.Source, src.Name, p.due)
 	p.streams, p.sources = streams, []estimateReport{whole}

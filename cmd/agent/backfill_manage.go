@@ -278,13 +278,19 @@ func (a *app) reportBackfill(ctx context.Context, store sink.Sink, b sink.Backfi
 	if err != nil {
 		return err
 	}
+	again := func(pull.Result) string {
+		if b.Ended() {
+			return ""
+		}
+		return "winch backfill resume " + b.Name
+	}
 	if a.json() {
 		return a.printJSON(struct {
 			Backfill backfillReport `json:"backfill"`
 			pullReport
-		}{r, newPullReport(store.Location(), []pull.Result{res}, nil)})
+		}{r, newPullReport(store.Location(), []pull.Result{res}, nil, again)})
 	}
-	a.printResultsAgain([]pull.Result{res}, nil, func(pull.Result) string { return "winch backfill resume " + b.Name })
+	a.printResultsAgain([]pull.Result{res}, nil, again)
 	a.printBackfill(r)
 	a.printf("rows are in %s\n", store.Location())
 	return nil

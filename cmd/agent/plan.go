@@ -35,7 +35,9 @@ func (a *app) planCommand() *cobra.Command {
 held, or not whole), lookback (young enough to be restated, and last read
 lookback_every ago or earlier), failed, resume (read in part), refresh (a snapshot
 or cursor stream, read on every pull). A window is held when the ledger covers it,
-whatever slices it was read by. Requests and time are estimated from past reads of
+whatever slices it was read by. What changed in the declaration or the
+configuration of a stream since it was read last comes first, with what to run; a
+stream whose key or mode is another one is not read. Requests and time are estimated from past reads of
 the stream and the limits that the connector keeps to. It reads nothing from the
 vendor but what the connector needs to list its streams.`,
 		Example: "  winch plan kaisa_se\n  winch plan --output json | jq '.slices | length'",
@@ -69,6 +71,7 @@ vendor but what the connector needs to list its streams.`,
 // A plan is what a pull would read, and what that will cost.
 type plan struct {
 	due              []ledger.Due
+	changes          []changeReport
 	streams, sources []estimateReport
 }
 
@@ -91,12 +94,21 @@ func (a *app) planSource(ctx context.Context, store sink.Sink, launcher *plugin.
 	if err != nil {
 		return err
 	}
+	declared, err := store.Declarations(ctx, src.Name)
+	if err != nil {
+		return err
+	}
 	var due []ledger.Due
 	known, now := ledger.ByStream(entries), time.Now()
 	for _, want := range all {
 		want.Partitions, err = pull.Partitions(ctx, session.Source, want.Stream.Name)
 		if err != nil {
 			return err
+		}
+		changes := changesOf(declared, want, known[want.Stream.Name])
+		p.changes = append(p.changes, reportChanges(src.Name, want.Stream.Name, changes)...)
+		if _, refused := ledger.Refused(changes); refused {
+			continue // a pull reads none of it
 		}
 		due = append(due, ledger.Plan(want, known[want.Stream.Name], now)...)
 	}
@@ -111,6 +123,7 @@ func (a *app) planSource(ctx context.Context, store sink.Sink, launcher *plugin.
 // planReport is a plan as JSON. Scripts rely on it.
 type planReport struct {
 	Slices    []sliceReport    `json:"slices"`
+	Changes   []changeReport   `json:"changes"`
 	Estimates []estimateReport `json:"estimates"`
 }
 
@@ -124,14 +137,14 @@ func (p plan) report() planReport {
 		}
 		reports = append(reports, one)
 	}
-	return planReport{reports, append(append([]estimateReport{}, p.streams...), p.sources...)}
+	return planReport{reports, append([]changeReport{}, p.changes...), append(append([]estimateReport{}, p.streams...), p.sources...)}
 }
 
 func (a *app) printPlan(p plan) error {
 	if a.json() {
 		return a.printJSON(p.report())
 	}
-	if len(p.due) == 0 {
+	if a.printChanges(p.changes); len(p.due) == 0 {
 		a.printf("nothing is due\n")
 		return nil
 	}

@@ -148,7 +148,7 @@ func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin
 // reportPull prints what a pull did, with the tapes that were kept by source, and returns the error that sets the exit code.
 func (a *app) reportPull(ctx context.Context, store sink.Sink, results []pull.Result, kept map[string]string) error {
 	if a.json() {
-		if err := a.printJSON(newPullReport(store.Location(), results, kept)); err != nil {
+		if err := a.printJSON(newPullReport(store.Location(), results, kept, pullAgain)); err != nil {
 			return err
 		}
 	} else {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -33,6 +31,8 @@ type sourceReport struct {
 	Streams   []streamReport `json:"streams"`
 	Error     *string        `json:"error"`
 	Hint      *string        `json:"hint"`
+	// Command reads what is missing; absent where nothing is.
+	Command string `json:"command,omitempty"`
 	// Kept is the file with what was said last, where --keep-failed kept it.
 	Kept string `json:"kept,omitempty"`
 }
@@ -56,15 +56,19 @@ type streamReport struct {
 	Quarantined int64 `json:"quarantined"`
 	// Undeclared fields went to _extra; the numbers are of a sample of the records.
 	Undeclared map[string]int64 `json:"undeclared,omitempty"`
-	Requests   int64            `json:"requests"`
-	Retries    int64            `json:"retries"`
-	Bytes      int64            `json:"bytes"`
-	Seconds    float64          `json:"seconds"`
-	Error      *string          `json:"error"`
-	Hint       *string          `json:"hint"`
+	// Changes are what differs from what the stream was read as last.
+	Changes []ledger.Change `json:"changes,omitempty"`
+	// Missing is what was due and could not be read; Command of the source reads it.
+	Missing  []missingReport `json:"missing,omitempty"`
+	Requests int64           `json:"requests"`
+	Retries  int64           `json:"retries"`
+	Bytes    int64           `json:"bytes"`
+	Seconds  float64         `json:"seconds"`
+	Error    *string         `json:"error"`
+	Hint     *string         `json:"hint"`
 }
 
-func newPullReport(location string, results []pull.Result, kept map[string]string) pullReport {
+func newPullReport(location string, results []pull.Result, kept map[string]string, again func(pull.Result) string) pullReport {
 	report := pullReport{Sources: []sourceReport{}, Sink: location}
 	for _, res := range results {
 		report.Run = max(report.Run, res.Run)
@@ -75,11 +79,15 @@ func newPullReport(location string, results []pull.Result, kept map[string]strin
 			Kept:    kept[res.Name],
 		}
 		one.Error, one.Hint = explain(res.Err)
+		if res.Status != sink.Succeeded {
+			one.Command = again(res)
+		}
 		for _, s := range res.Streams {
 			stream := streamReport{
 				Name: s.Name, Status: s.Status, Due: s.Due, Slices: s.Slices,
 				Rows: s.Counts.Rows, Inserted: s.Counts.Inserted, Updated: s.Counts.Updated,
 				Unchanged: s.Counts.Unchanged, Deleted: s.Counts.Deleted, Quarantined: s.Counts.Quarantined, Undeclared: s.Undeclared,
+				Changes: s.Changes, Missing: reportMissing(s),
 				Requests: s.Usage.Requests, Retries: s.Usage.Retries, Bytes: s.Usage.Bytes,
 				Seconds: math.Round(s.Seconds*1000) / 1000,
 			}
@@ -119,6 +127,9 @@ func (a *app) printResultsAgain(results []pull.Result, kept map[string]string, a
 		a.printf("\n")
 		if len(res.Streams) > 0 {
 			a.printStreams(res)
+		}
+		for _, s := range res.Streams {
+			a.printChanges(reportChanges(res.Name, s.Name, s.Changes))
 		}
 		a.printf("  %s fetched, %d renewed on 401; %s, %d retried, %s read",
 			count(res.Usage.TokensFetched, "token"), res.Usage.RenewedOn401,
@@ -203,34 +214,6 @@ func pullAgain(res pull.Result) string {
 		return "winch pull " + res.Name
 	}
 	return "winch pull " + res.Name + " --stream " + strings.Join(names, ",")
-}
-
-// mostMissing is how many times of a stream are named as missing.
-const mostMissing = 5
-
-// missingText names the times that a stream lacks, adjacent windows as one.
-func missingText(s pull.StreamResult) string {
-	missing := slices.SortedFunc(slices.Values(s.Missing), func(a, b ledger.Slice) int {
-		return cmp.Or(cmp.Compare(a.Partition, b.Partition), a.Window.Since.Compare(b.Window.Since))
-	})
-	var texts []string
-	for i := 0; i < len(missing); {
-		whole, n := missing[i], i+1
-		for ; n < len(missing) && missing[n].Partition == whole.Partition && missing[n].Window.Since.Equal(whole.Window.Until); n++ {
-			whole.Window.Until = missing[n].Window.Until
-		}
-		if text := whole.Window.String(); !whole.Window.IsZero() {
-			if whole.Partition != "" {
-				text = "[" + whole.Partition + "] " + text
-			}
-			texts = append(texts, text)
-		}
-		i = n
-	}
-	if more := len(texts) - mostMissing; more > 0 {
-		texts = append(texts[:mostMissing], fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(texts, ", ")
 }
 
 func outcomeText(o sink.Outcome) string {

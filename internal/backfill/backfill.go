@@ -45,6 +45,15 @@ func Ask(b sink.Backfill) ledger.Ask {
 	return ledger.Ask{Window: b.Window, Force: b.Force, AskedAt: b.CreatedAt, Order: b.Order}
 }
 
+// Plan returns what is due of one of its streams. Its slices are its own: what the
+// stream is declared as stays as it is.
+func Plan(b sink.Backfill, want ledger.Want, entries []ledger.Entry, now time.Time) []ledger.Due {
+	if !b.Slice.IsZero() {
+		want.Slice = b.Slice
+	}
+	return ledger.Range(want, entries, Ask(b), now)
+}
+
 // Wants narrows what a source wants to what the backfill reads.
 func Wants(b sink.Backfill, all []ledger.Want) ([]ledger.Want, error) {
 	var chosen []ledger.Want
@@ -56,11 +65,7 @@ func Wants(b sink.Backfill, all []ledger.Want) ([]ledger.Want, error) {
 				Hint: "name the stream under streams of " + b.Source + ", or winch backfill cancel " + b.Name,
 			}
 		}
-		want := all[i]
-		if !b.Slice.IsZero() {
-			want.Slice = b.Slice
-		}
-		chosen = append(chosen, want)
+		chosen = append(chosen, all[i])
 	}
 	return chosen, nil
 }
@@ -81,7 +86,7 @@ func (r *Runner) Run(ctx context.Context, b sink.Backfill, job pull.Job) (pull.R
 		return Wants(b, all)
 	}
 	job.Plan = func(want ledger.Want, entries []ledger.Entry, now time.Time) []ledger.Due {
-		return ledger.Range(want, entries, Ask(b), now)
+		return Plan(b, want, entries, now)
 	}
 	gate := &gate{sink: r.Sink, backfill: b}
 	job.Gate = gate.ask
@@ -211,6 +216,9 @@ func add(total, next pull.Result) pull.Result {
 		s.Due, s.Slices = before.Slices+s.Due, before.Slices+s.Slices
 		s.Counts, s.Usage = before.Counts.Add(s.Counts), before.Usage.Add(s.Usage)
 		s.Seconds += before.Seconds
+		if len(before.Changes) > 0 { // the next run has nothing to tell of them
+			s.Changes = before.Changes
+		}
 		sum.Streams[i] = s
 	}
 	return sum

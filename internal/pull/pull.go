@@ -198,6 +198,8 @@ type streamState struct {
 	first  time.Time        // of the first slice's start
 	aside  int64            // records that slices of the run set aside, or are about to
 	extra  map[string]int64 // fields that are not declared, quoted, with their number in a sample
+	// declared is what the next commit records the stream as; nil if that is recorded.
+	declared *ledger.Declaration
 }
 
 func (r *run) execute(ctx context.Context) error {
@@ -238,12 +240,20 @@ func (r *run) plan(ctx context.Context) (due []task, err error) {
 	if err != nil {
 		return nil, err
 	}
+	declared, err := r.Sink.Declarations(ctx, r.job.Source)
+	if err != nil {
+		return nil, err
+	}
 	known := ledger.ByStream(entries)
 	for _, want := range wants {
 		state := &streamState{want: want, closed: map[string]error{}}
 		state.result.Name = want.Stream.Name
 		r.streams = append(r.streams, state)
-		slices, err := r.prepare(opening, src, state, known[want.Stream.Name])
+		err := r.compare(ctx, state, declared, known[want.Stream.Name])
+		var slices []ledger.Due
+		if err == nil {
+			slices, err = r.prepare(opening, src, state, known[want.Stream.Name])
+		}
 		if err != nil {
 			if ctx.Err() != nil || stopsRun(err) {
 				return nil, err

@@ -67,6 +67,8 @@ type StreamResult struct {
 	Err     error   // the first failure
 	// Missing are the slices that failed or were skipped.
 	Missing []ledger.Slice
+	// Changes are what differs from what the stream was read as last.
+	Changes []ledger.Change
 	// Undeclared are top-level fields of records that no column declares, with the
 	// number of records in a sample that have them. They went to _extra.
 	Undeclared map[string]int64
@@ -166,6 +168,7 @@ func (s *streamState) commit(counts ledger.Counts, usage connector.Usage, at tim
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.result.Slices++
+	s.declared = nil
 	s.result.Counts = s.result.Counts.Add(counts)
 	s.result.Usage = s.result.Usage.Add(usage)
 	s.result.Seconds = at.Sub(s.first).Seconds()

@@ -48,6 +48,7 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 		a := sink.Attempt{
 			Run: r.id, Slice: slice, Stream: t.stream.want.Stream,
 			Resumed: len(cursor) > 0, StartedAt: time.Now(), Clock: &sink.Clock{}, Brake: r.brake(t.stream.want),
+			Declared: t.stream.declaration(),
 		}
 		t.stream.start(a.StartedAt)
 		done, err := r.tracedAttempt(ctx, t, a, cursor, attempt)

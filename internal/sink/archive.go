@@ -70,11 +70,15 @@ type ArchivedColumn struct {
 }
 
 // OwnTables are the agent's own tables that belong to a source and so travel with
-// it, in the order in which they do. Runs come first: the others name them.
-var OwnTables = []string{"runs", "slices", "reads", "quarantine", "schedules", "ticks", "pauses"}
+// it, in the order in which they do. A table comes after those that it names:
+// runs name backfills, the others runs.
+var OwnTables = []string{"backfills", "runs", "declarations", "slices", "reads", "quarantine", "schedules", "ticks", "pauses"}
 
 // RunColumns are the columns that hold the id of a run, beside that of runs itself.
 var RunColumns = map[string]bool{"run": true, "_winch_run": true}
+
+// BackfillColumn is the column of runs that holds the id of a backfill.
+const BackfillColumn = "backfill"
 
 // Occupied is the error of an import into a store that holds the source already.
 func Occupied(source, what string) error {

@@ -18,6 +18,7 @@ type Sink interface {
 	History
 	Schedules
 	Backfills
+	Declarations
 	Yielding
 	Quarantine
 	Alerts
@@ -83,6 +84,9 @@ type Attempt struct {
 	// it and Run an attempt knows what it wrote itself: no two attempts at slices
 	// of a stream share both.
 	StartedAt time.Time
+	// Declared is recorded as what the stream was read as, with the attempt's first
+	// Checkpoint or Commit and in its transaction; nil: that is recorded already.
+	Declared *ledger.Declaration
 	// Clock is told how long the writer's stages take; nil if nobody asks. What
 	// it shows is recorded with the read.
 	Clock *Clock

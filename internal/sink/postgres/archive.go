@@ -179,9 +179,12 @@ func (s *Sink) ReserveRuns(ctx context.Context, n int64) (shift int64, err error
 type importing struct {
 	source string
 	ctx    context.Context // of Import: governs the transaction
+	pool   *pgxpool.Pool   // for what is not of the transaction
 	conn   *pgxpool.Conn
 	tx     pgx.Tx
 	shift  int64 // added to the ids of runs
+	// backfills are the new ids of backfills by the old ones.
+	backfills map[int64]int64
 
 	table  sink.ArchivedTable
 	feed   *io.PipeWriter // of the COPY under way; nil if there is none
@@ -202,7 +205,7 @@ func (s *Sink) Import(ctx context.Context, source string, shift int64) (sink.Imp
 		conn.Release()
 		return nil, fault(ctx, op, err)
 	}
-	i := &importing{source: source, ctx: ctx, conn: conn, tx: tx, shift: shift}
+	i := &importing{source: source, ctx: ctx, pool: s.pool, conn: conn, tx: tx, shift: shift, backfills: map[int64]int64{}}
 	if err := i.begin(ctx); err != nil {
 		return nil, errors.Join(fault(ctx, op, err), i.Close())
 	}
@@ -277,10 +280,10 @@ func (i *importing) create(ctx context.Context, t sink.ArchivedTable) error {
 	return err
 }
 
-// travels reports whether a column's values are taken over. Ids are given anew,
-// but for runs, which other tables name.
+// travels reports whether a column's values are taken over. Ids are given by the
+// table, but for runs and backfills, which other tables name.
 func (i *importing) travels(c sink.ArchivedColumn) bool {
-	return !i.table.Own || c.Name != "id" || i.table.Name == "runs"
+	return !i.table.Own || c.Name != "id" || i.table.Name == "runs" || i.table.Name == "backfills"
 }
 
 // Row takes in a row.
@@ -310,6 +313,9 @@ func (i *importing) appendValue(line []byte, c sink.ArchivedColumn, value []byte
 		return append(line, `\N`...), nil
 	case c.Bytes:
 		return append(append(line, `\\x`...), value...), nil
+	case i.table.Own && (c.Name == sink.BackfillColumn || c.Name == "id" && i.table.Name == "backfills"):
+		id, err := i.backfill(string(value))
+		return strconv.AppendInt(line, id, 10), err
 	case sink.RunColumns[c.Name] || i.table.Own && c.Name == "id":
 		id, err := strconv.ParseInt(string(value), 10, 64)
 		return strconv.AppendInt(line, id+i.shift, 10), err
@@ -333,6 +339,21 @@ func (i *importing) appendValue(line []byte, c sink.ArchivedColumn, value []byte
 		}
 	}
 	return line, nil
+}
+
+// backfill returns the id that a backfill gets here. The sequence is asked outside
+// of the transaction, whose connection copies.
+func (i *importing) backfill(text string) (int64, error) {
+	old, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	id, known := i.backfills[old]
+	if !known {
+		err = i.pool.QueryRow(i.ctx, "SELECT nextval(pg_get_serial_sequence('winch.backfills', 'id'))").Scan(&id)
+		i.backfills[old] = id
+	}
+	return id, err
 }
 
 // finish ends the COPY under way and returns what became of it.

@@ -11,6 +11,7 @@ import (
 // stays are the agent's tables that belong to a source and do not travel with it.
 var stays = []string{
 	"leases", // who pulls it at this moment, from this store
+	"waits",  // who waits for it at this moment
 }
 
 func TestEveryTableOfASourceTravelsOrStaysForAReason(t *testing.T) {

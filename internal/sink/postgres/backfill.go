@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -18,11 +19,15 @@ import (
 func (s *Sink) CreateBackfill(ctx context.Context, b sink.Backfill) (sink.Backfill, error) {
 	const insert = `INSERT INTO winch.backfills (name, source, streams, since, until, slice, first, force, slices, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`
+	streams, err := json.Marshal(b.Streams)
+	if err != nil {
+		return b, err
+	}
 	slice := ""
 	if !b.Slice.IsZero() {
 		slice = b.Slice.String()
 	}
-	err := s.pool.QueryRow(ctx, insert, b.Name, b.Source, b.Streams, b.Window.Since, b.Window.Until,
+	err = s.pool.QueryRow(ctx, insert, b.Name, b.Source, string(streams), b.Window.Since, b.Window.Until,
 		slice, string(b.Order), b.Force, b.Slices, b.CreatedAt).Scan(&b.ID)
 	var server *pgconn.PgError
 	if errors.As(err, &server) && server.ConstraintName == "backfills_live" {

@@ -159,6 +159,9 @@ ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 	if _, err := w.conn.Exec(ctx, statement, args...); err != nil {
 		return err
 	}
+	if err := declare(ctx, w.conn, w.attempt); err != nil {
+		return err
+	}
 	if l.state != ledger.Held {
 		return nil
 	}

@@ -131,7 +131,7 @@ func (t table) usable(op string, rest restingTable) error {
 	refuse := func(hint, format string, args ...any) error {
 		return &sink.Error{Fault: sink.FaultSchema, Op: op, Err: fmt.Errorf(format, args...), Hint: hint}
 	}
-	rename := fmt.Sprintf("rename or drop the table %s and read the stream again: it is then made as declared", t)
+	rename := fmt.Sprintf("winch reset %s/%s sets the table aside, and the next pull makes it as declared; or rename or drop it yourself", t.source, t.stream)
 	if rest.kind != "r" && rest.kind != "p" {
 		return refuse("rename it, or give the source another name", "there is %s of this name", relationKinds[rest.kind])
 	}

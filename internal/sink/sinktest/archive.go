@@ -65,7 +65,7 @@ func (s *store) populate(t *testing.T) {
 	again := attempt(r.ID, customers, connector.Window{})
 	again.StartedAt = again.StartedAt.Add(time.Second)
 	s.land(t, again, `{"id":2,"name":""}`)
-	s.land(t, attempt(r.ID, calls, day(0)), `{"id":"a","at":"2026-03-01T10:00:00Z","seconds":3}`)
+	s.land(t, declared(attempt(r.ID, calls, day(0)), connector.Days(1)), `{"id":"a","at":"2026-03-01T10:00:00Z","seconds":3}`)
 	s.fail(t, attempt(r.ID, calls, day(1)), errors.New("no\tanswer\\"))
 	s.read(t, attempt(r.ID, calls, day(2)), `{"id":"b","at":"never","seconds":"\t"}`)
 }
@@ -125,6 +125,9 @@ var archiveCases = map[string]func(*testing.T, Harness){
 		if diff := gocmp.Diff(want, got) + gocmp.Diff(wantReads, gotReads); diff != "" {
 			t.Errorf("run (-there +here):\n%s", diff)
 		}
+		if diff := gocmp.Diff(from.declarations(t), to.declarations(t)); diff != "" || len(to.declarations(t)) != 1 {
+			t.Errorf("declarations (-there +here):\n%s", diff)
+		}
 		if sources, err := to.Sources(t.Context()); err != nil || !slices.Equal(sources, []string{source}) {
 			t.Errorf("sources %v, %v", sources, err)
 		}
@@ -162,6 +165,53 @@ var archiveCases = map[string]func(*testing.T, Harness){
 		to.wantRows(t, "calls", []string{record.ColumnRun}, "4")
 		if r := to.started(t, "other", 9); r.ID != 5 {
 			t.Errorf("the next run is %d, want 5", r.ID)
+		}
+	},
+
+	"a run names its backfill, which moves too": func(t *testing.T, h Harness) {
+		from, to := open(t, h), open(t, h)
+		asked := sink.Backfill{
+			Name: "spring", Source: source, Streams: []string{"calls", "events"}, Window: day(0), Slice: connector.Days(7),
+			Order: ledger.OldestFirst, Force: true, Slices: 3, CreatedAt: begun(1),
+		}
+		for _, other := range []string{"a", "b"} {
+			taken := asked
+			taken.Name, taken.Source = other, "other"
+			if _, err := to.CreateBackfill(t.Context(), taken); err != nil {
+				t.Fatal(err)
+			}
+		}
+		asked, err := from.CreateBackfill(t.Context(), asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := from.StartRun(t.Context(), sink.Run{Source: source, Trigger: "backfill", StartedAt: begun(1), Backfill: asked.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		from.prepare(t, calls)
+		from.land(t, attempt(id, calls, day(0)))
+		from.copyTo(t, to)
+
+		got, err := to.Backfills(t.Context(), source)
+		if err != nil || len(got) != 1 {
+			t.Fatalf("backfills %+v, %v", got, err)
+		}
+		r, _ := to.run(t, 1)
+		if r.Backfill != got[0].ID || r.Backfill == asked.ID {
+			t.Errorf("the run names backfill %d, which is %d here and was %d", r.Backfill, got[0].ID, asked.ID)
+		}
+		asked.ID = got[0].ID
+		if diff := gocmp.Diff(asked, got[0]); diff != "" {
+			t.Errorf("backfill (-there +here):\n%s", diff)
+		}
+		if p, err := to.BackfillProgress(t.Context(), asked.ID); err != nil || p.Runs != 1 || p.Slices != 1 {
+			t.Errorf("progress %+v, %v", p, err)
+		}
+		next := asked
+		next.Name = "autumn"
+		if next, err = to.CreateBackfill(t.Context(), next); err != nil || next.ID <= asked.ID {
+			t.Errorf("the next backfill is %d, %v", next.ID, err)
 		}
 	},
 

@@ -87,6 +87,7 @@ func Run(t *testing.T, h Harness) {
 		{"quarantine", quarantineCases, true},
 		{"supersede", supersedeCases, true},
 		{"backfill", backfillCases, false},
+		{"declaration", declarationCases, false},
 		{"runs", runCases, false},
 		{"stages", stageCases, false},
 		{"history", historyCases, false},

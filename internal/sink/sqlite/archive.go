@@ -186,6 +186,9 @@ type importing struct {
 	tx     *sql.Tx
 	done   func() // ends this sink's turn as the writer
 	shift  int64  // added to the ids of runs
+	// backfills is added to the ids of backfills, of which nobody else gives any
+	// while the transaction is open.
+	backfills int64
 
 	table  sink.ArchivedTable
 	types  []string // declared here, by column of the table; empty for one that does not travel
@@ -206,6 +209,10 @@ func (s *Sink) Import(ctx context.Context, source string, shift int64) (sink.Imp
 		return nil, fault(ctx, op, err)
 	}
 	i := &importing{source: source, ctx: ctx, tx: tx, done: done, shift: shift}
+	const lastBackfill = `SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'winch.backfills'`
+	if err := tx.QueryRowContext(ctx, lastBackfill).Scan(&i.backfills); err != nil {
+		return nil, errors.Join(fault(ctx, op, err), i.Close())
+	}
 	for _, name := range sink.OwnTables {
 		var held bool
 		err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+quote(ownPrefix+name)+" WHERE source = ?)", source).Scan(&held)
@@ -246,7 +253,7 @@ func (i *importing) begin(ctx context.Context, t sink.ArchivedTable) (err error)
 	var names []string
 	i.types = make([]string, len(t.Columns))
 	for n, c := range t.Columns {
-		if t.Own && c.Name == "id" && t.Name != "runs" {
+		if t.Own && c.Name == "id" && t.Name != "runs" && t.Name != "backfills" {
 			continue // given anew
 		}
 		i.types[n] = types[c.Name]
@@ -305,7 +312,10 @@ func (i *importing) value(column, typ string, text []byte) (any, error) {
 		return strconv.ParseFloat(string(text), 64)
 	case typ == columnTypes[connector.TypeBigint], typ == columnTypes[connector.TypeBoolean]:
 		n, err := strconv.ParseInt(string(text), 10, 64)
-		if sink.RunColumns[column] || i.table.Own && column == "id" {
+		switch {
+		case i.table.Own && (column == sink.BackfillColumn || column == "id" && i.table.Name == "backfills"):
+			n += i.backfills
+		case sink.RunColumns[column] || i.table.Own && column == "id":
 			n += i.shift
 		}
 		return n, err

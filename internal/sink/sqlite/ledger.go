@@ -130,6 +130,9 @@ func (e entry) record(ctx context.Context, to execer, a sink.Attempt) error {
 		append(args, e.keepCursor)...); err != nil {
 		return err
 	}
+	if err := declare(ctx, to, a); err != nil {
+		return err
+	}
 	if e.state == ledger.Partial {
 		return nil
 	}

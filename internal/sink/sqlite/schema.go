@@ -179,7 +179,8 @@ func (t table) atRest(ctx context.Context, q querier) (map[string]restingColumn,
 
 // usable refuses a table that no column by column change makes fit.
 func (t table) usable(ctx context.Context, q querier, rest map[string]restingColumn) error {
-	const rename = "rename or drop the table, and read the stream again from its beginning"
+	source, stream, _ := strings.Cut(t.name, ".")
+	rename := fmt.Sprintf("winch reset %s/%s sets the table aside, and the next pull makes it as declared; or rename or drop it yourself", source, stream)
 	kinds, err := column(ctx, q, `SELECT type FROM sqlite_schema WHERE lower(name) = lower(?) AND type IN ('table', 'view')`, t.name)
 	if err != nil {
 		return err
