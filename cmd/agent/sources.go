@@ -124,7 +124,7 @@ func wants(src *config.Source, offered []connector.Stream) ([]ledger.Want, error
 		want := ledger.Want{
 			Source: src.Name, Stream: s.Stream, Since: s.Since,
 			Slice: s.Slice, Lookback: s.Lookback, Lag: s.Lag, Location: src.Location,
-			Schema: ledger.SchemaPolicy(s.Tolerance.Schema), Quarantine: limits(s.Tolerance),
+			Schema: ledger.SchemaPolicy(s.Tolerance.Schema), Split: ledger.Split(s.Split), Quarantine: limits(s.Tolerance),
 			LookbackEvery: s.LookbackEvery, Order: ledger.Order(s.Order),
 		}
 		if s.VanishBrake != nil {

@@ -163,6 +163,7 @@ type stream struct {
 	since                *time.Time
 	order                Order
 	freshness            *connector.Span
+	split                string
 }
 
 // String says which sources there are, and nothing that could be a secret.

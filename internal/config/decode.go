@@ -327,6 +327,7 @@ func (d *decoder) stream(p path, name string, loc *time.Location) stream {
 	if text, ok := d.text(p.key("order")); ok {
 		s.order = Order(text)
 	}
+	s.split, _ = d.text(p.key("split")) // one of the choices, or reported already
 	return s
 }
 

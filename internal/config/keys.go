@@ -111,8 +111,11 @@ var streamKeys = []key{
 	{name: "freshness", about: "How old the newest held data may be before alerts tell that the stream is stale.", pattern: spanPattern, example: "26h"},
 	{name: "order", about: "Which slices of this stream a pull reads first, instead of the source's.", choices: orders},
 	{name: "schema", about: "What happens when the table and the stream differ, instead of the source's.", choices: schemaPolicies},
+	{name: "split", about: "Cuts the table of a window stream by time, in PostgreSQL. The time then is part of the key.", choices: splits},
 	{name: "quarantine", about: "How many records that cannot become rows are set aside before a slice fails, instead of the source's.", form: formTable, keys: quarantineKeys},
 }
+
+var splits = []string{"month", "year"}
 
 var schemaPolicies = []string{"evolve", "freeze", "quarantine"}
 

@@ -24,6 +24,8 @@ type Selected struct {
 	// VanishBrake is the largest share of the rows that may vanish at once; nil if
 	// the configuration does not say.
 	VanishBrake *float64
+	// Split is month or year; empty for one whole table.
+	Split string
 }
 
 // A Scheduled is one of the schedules of a source, and what is read by it.
@@ -114,6 +116,7 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 		{"lookback", named.lookback != nil, offered.Mode == connector.ModeWindow},
 		{"lookback_every", named.lookbackEvery != nil, offered.Mode == connector.ModeWindow},
 		{"order", named.order != "", offered.Mode == connector.ModeWindow},
+		{"split", named.split != "", offered.Mode == connector.ModeWindow && offered.TimeColumn != ""},
 		{"lag", named.lag != nil, offered.Mode == connector.ModeWindow},
 		{"deep_lookback", named.deepLookback != nil, offered.Mode == connector.ModeWindow},
 		{"vanish_brake", named.vanishBrake != nil, offered.Mode != connector.ModeCursor},
@@ -122,6 +125,9 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 		if setting.given && !setting.means {
 			p := s.origins.of(named.at.key(setting.key))
 			p.Message, p.Fix = "has no meaning for a "+string(offered.Mode)+" stream", "remove it"
+			if offered.Mode == connector.ModeWindow {
+				p.Message = "has no meaning for a stream without a time column"
+			}
 			problems = append(problems, p)
 		}
 	}
@@ -129,7 +135,7 @@ func (s *Source) misfits(named stream, offered connector.Stream) Problems {
 }
 
 func (s *Source) selected(offered connector.Stream, named stream) Selected {
-	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, Tolerance: named.tolerance.or(s.Tolerance), VanishBrake: named.vanishBrake}
+	sel := Selected{Stream: offered, Slice: offered.Slice, Lookback: offered.Lookback, Lag: offered.Lag, Since: s.Since, Tolerance: named.tolerance.or(s.Tolerance), VanishBrake: named.vanishBrake, Split: named.split}
 	sel.LookbackEvery, sel.Order = cmp.Or(named.lookbackEvery, s.LookbackEvery), cmp.Or(named.order, s.Order)
 	if named.slice != nil {
 		sel.Slice = *named.slice

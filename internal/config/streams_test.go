@@ -69,8 +69,8 @@ sources:
 	loc := c.Sources[0].Location
 	widgets := offered()[3]
 	want := []Selected{
-		{widgets, connector.Span{Months: 1}, connector.Span{}, connector.Days(-1), time.Date(2025, 6, 1, 0, 0, 0, 0, loc), Tolerance{}, &connector.Span{Clock: 12 * time.Hour}, OrderOldest, new(0.5)},
-		{windowStream("calls"), connector.Days(1), connector.Days(3), connector.Span{Clock: time.Hour}, time.Date(2025, 1, 1, 0, 0, 0, 0, loc), Tolerance{}, nil, OrderNewest, nil},
+		{widgets, connector.Span{Months: 1}, connector.Span{}, connector.Days(-1), time.Date(2025, 6, 1, 0, 0, 0, 0, loc), Tolerance{}, &connector.Span{Clock: 12 * time.Hour}, OrderOldest, new(0.5), ""},
+		{windowStream("calls"), connector.Days(1), connector.Days(3), connector.Span{Clock: time.Hour}, time.Date(2025, 1, 1, 0, 0, 0, 0, loc), Tolerance{}, nil, OrderNewest, nil, ""},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -91,7 +91,7 @@ func TestSelectNamesUnknownStreamsAndSettingsWithoutMeaning(t *testing.T) {
     connector: free
     streams:
       customer: {}
-      customers: {lookback: 7d, since: 2025-01-01}
+      customers: {lookback: 7d, since: 2025-01-01, split: month}
       events: {slice: 1d, since: 2025-01-01}
 `)
 	for i, want := range [][]string{
@@ -103,6 +103,7 @@ func TestSelectNamesUnknownStreamsAndSettingsWithoutMeaning(t *testing.T) {
 			`winch.yaml:12: sources.table.streams: "customer": the connector free has no such stream; did you mean customers?`,
 			`winch.yaml:13: sources.table.streams.customers.lookback: has no meaning for a snapshot stream; remove it`,
 			`winch.yaml:13: sources.table.streams.customers.since: has no meaning for a snapshot stream; remove it`,
+			`winch.yaml:13: sources.table.streams.customers.split: has no meaning for a snapshot stream; remove it`,
 			`winch.yaml:14: sources.table.streams.events.slice: has no meaning for a cursor stream; remove it`,
 		},
 	} {

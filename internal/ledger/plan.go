@@ -30,6 +30,9 @@ type Want struct {
 	// Schema is what happens when the table and the stream differ. Planning does
 	// not look at it.
 	Schema SchemaPolicy
+	// Split is how the table of a window stream is cut by time. Planning does not
+	// look at it.
+	Split Split
 	// Quarantine limits what may be set aside of the stream; nil: DefaultLimits.
 	// Planning does not look at it.
 	Quarantine *Limits

@@ -293,7 +293,7 @@ func (r *run) open(ctx context.Context) (connector.Source, []connector.Stream, e
 
 // prepare makes the stream's table ready and plans its slices.
 func (r *run) prepare(ctx context.Context, src connector.Source, state *streamState, entries []ledger.Entry) ([]ledger.Due, error) {
-	fitted, err := r.Sink.Prepare(ctx, r.job.Source, state.want.Stream, state.want.Schema)
+	fitted, err := r.Sink.PrepareSplit(ctx, r.job.Source, state.want.Stream, state.want.Schema, state.want.Split)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func (r *run) relandStream(ctx context.Context, state *streamState, records []si
 			Hint: "winch quarantine drop gives its records up",
 		}
 	}
-	fitted, err := r.Sink.Prepare(ctx, r.job.Source, state.want.Stream, state.want.Schema)
+	fitted, err := r.Sink.PrepareSplit(ctx, r.job.Source, state.want.Stream, state.want.Schema, state.want.Split)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (r *run) relandStream(ctx context.Context, state *streamState, records []si
 		var part []sink.Quarantined
 		part, records = split(records, func(q sink.Quarantined) bool { return q.Slice == first.Slice && q.ReadAt.Equal(first.ReadAt) })
 		state.result.Due++
-		got, err := r.Sink.Reland(ctx, sink.Attempt{Run: r.id, Slice: first.Slice, Stream: fitted, StartedAt: first.ReadAt}, part)
+		got, err := r.Sink.Reland(ctx, sink.Attempt{Run: r.id, Slice: first.Slice, Stream: fitted, Split: state.want.Split, StartedAt: first.ReadAt}, part)
 		if err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (r *run) readSlice(ctx context.Context, t task) error {
 	begun := time.Now()
 	for attempt := 1; ; attempt++ {
 		a := sink.Attempt{
-			Run: r.id, Slice: slice, Stream: t.stream.want.Stream,
+			Run: r.id, Slice: slice, Stream: t.stream.want.Stream, Split: t.stream.want.Split,
 			Resumed: len(cursor) > 0, StartedAt: time.Now(), Clock: &sink.Clock{}, Brake: r.brake(t.stream.want),
 			Declared: t.stream.declaration(),
 		}

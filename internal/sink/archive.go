@@ -56,6 +56,21 @@ type ArchivedTable struct {
 	// Key are the names of the primary key; empty for the agent's own tables,
 	// which are there already.
 	Key []string
+	// Cut is how PostgreSQL partitions the table; zero for a whole one. Other stores
+	// take the rows into one table.
+	Cut ArchivedCut
+}
+
+// An ArchivedCut is a table's partitioning, in PostgreSQL's words.
+type ArchivedCut struct {
+	By     string // such as RANGE (at)
+	Pieces []ArchivedPiece
+}
+
+// An ArchivedPiece is one partition.
+type ArchivedPiece struct {
+	Name  string
+	Bound string // such as DEFAULT, or FOR VALUES FROM (...) TO (...)
 }
 
 // An ArchivedColumn is a column as it travels. Values are text: bigint, numeric,
@@ -86,6 +101,21 @@ func Occupied(source, what string) error {
 		Fault: FaultSchema, Op: "import source " + source, Err: fmt.Errorf("the store already holds %s", what),
 		Hint: "copy into a store that holds nothing of this source, or drop there what is not needed",
 	}
+}
+
+// UnknownKey is the error of an export of a table of which nobody can tell by which
+// key winch writes its rows.
+func UnknownKey(source, table string, candidates int) error {
+	err := &Error{
+		Fault: FaultSchema, Op: "export source " + source,
+		Err:  fmt.Errorf("table %s has no primary key or unique index by which winch could have written its rows", table),
+		Hint: "pull the stream once, which says what the table lacks",
+	}
+	if candidates > 1 {
+		err.Err = fmt.Errorf("table %s has %d keys, and does not tell by which winch writes its rows", table, candidates)
+		err.Hint = "drop the unique indexes that are not the stream's key, copy, and make them again"
+	}
+	return err
 }
 
 // ForeignColumn is the error of an export of a column that no store of ours made.

@@ -22,6 +22,7 @@ type Sink interface {
 	Yielding
 	Quarantine
 	Alerts
+	Splitting
 
 	// Migrate brings the agent's own tables to the version of this program,
 	// under a lock, so that several agents may call it at the same time. It
@@ -71,9 +72,12 @@ type Sink interface {
 
 // An Attempt is one try at reading one slice.
 type Attempt struct {
-	Run    int64
-	Slice  ledger.Slice
+	Run   int64
+	Slice ledger.Slice
+	// Stream is as Prepare returned it.
 	Stream connector.Stream
+	// Split is how the stream's table was prepared.
+	Split ledger.Split
 	// Resumed says that the slice goes on from a committed cursor. What was
 	// written before is then unknown to this attempt, so nothing is deleted.
 	Resumed bool

@@ -40,6 +40,9 @@ ORDER BY 1`
 func (s *Sink) Export(ctx context.Context, source string, to sink.Import) error {
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, s.pool, options, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL datestyle = 'ISO'"); err != nil { // of the bounds of pieces
+			return err
+		}
 		for _, name := range sink.OwnTables {
 			t := sink.ArchivedTable{Name: name, Own: true}
 			if err := exportTable(ctx, tx, source, t, to); err != nil {
@@ -93,7 +96,12 @@ func exportTable(ctx context.Context, tx pgx.Tx, source string, t sink.ArchivedT
 	if t.Own {
 		query += " WHERE source = " + literal(source) + " ORDER BY " + each(rest.key, "t.%[1]s", ", ")
 	} else {
-		t.Key = rest.key
+		if t.Key, err = writtenKey(source, t.Name, rest); err != nil {
+			return err
+		}
+		if t.Cut, err = readCut(ctx, tx, rest.cut, quote(schema, t.Name)); err != nil {
+			return err
+		}
 	}
 	if err := to.Table(ctx, t); err != nil {
 		return err
@@ -276,8 +284,19 @@ func (i *importing) create(ctx context.Context, t sink.ArchivedTable) error {
 	if rest.exists {
 		return sink.Occupied(i.source, "a table "+made.String())
 	}
-	_, err = i.tx.Exec(ctx, made.create())
-	return err
+	sql := made.create()
+	if t.Cut.By != "" {
+		sql += " PARTITION BY " + t.Cut.By
+	}
+	if _, err = i.tx.Exec(ctx, sql); err != nil {
+		return err
+	}
+	for _, piece := range t.Cut.Pieces {
+		if _, err := i.tx.Exec(ctx, fmt.Sprintf("CREATE TABLE %s PARTITION OF %s %s", quote(i.source, piece.Name), made.name(), piece.Bound)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // travels reports whether a column's values are taken over. Ids are given by the

@@ -57,6 +57,7 @@ type Sink struct {
 	writers  *pgxpool.Pool // for slices
 	settled  chan struct{} // one for each slice that holds a connection
 	gates    gates
+	pieces   pieces
 	memory   memory
 	chunk    int           // chunkSize, but for tests
 	brisk    time.Duration // briskChunk, but for tests

@@ -58,6 +58,7 @@ func examine(t *testing.T, rowsOnly bool, many int, open func(context.Context, s
 		RowVersion: "ctid",
 		RowsOnly:   rowsOnly,
 		ManyRows:   many,
+		Cuts:       true,
 		Newer: func(t testing.TB, address string) {
 			query(t, address, "INSERT INTO winch.schema_version (version_id, is_applied) VALUES (9999, true)")
 		},

@@ -31,7 +31,14 @@ var addedColumns = []struct {
 
 // Prepare makes the stream's table fit the stream.
 func (s *Sink) Prepare(ctx context.Context, source string, stream connector.Stream, policy ledger.SchemaPolicy) (connector.Stream, error) {
+	return s.PrepareSplit(ctx, source, stream, policy, ledger.Whole)
+}
+
+// PrepareSplit makes the stream's table fit the stream and the split.
+func (s *Sink) PrepareSplit(ctx context.Context, source string, stream connector.Stream, policy ledger.SchemaPolicy, split ledger.Split) (connector.Stream, error) {
+	stream = sink.SplitKey(stream, split)
 	t := newTable(source, stream)
+	t.split = split
 	op := "prepare " + t.String()
 	if err := validNames(op, source, stream); err != nil {
 		return stream, err
@@ -109,7 +116,11 @@ func (t table) create() string {
 		parts = append(parts, c.name+" "+c.sqlType+c.constraint)
 	}
 	parts = append(parts, "PRIMARY KEY ("+t.keyList()+")")
-	return fmt.Sprintf("CREATE TABLE %s (%s)", t.name(), strings.Join(parts, ", "))
+	sql := fmt.Sprintf("CREATE TABLE %s (%s)", t.name(), strings.Join(parts, ", "))
+	if t.split.Cuts(t.asStream()) {
+		sql += " PARTITION BY RANGE (" + quote(t.timeColumn.Name) + ")"
+	}
+	return sql
 }
 
 // comments returns the statements for comments that are not yet as declared.

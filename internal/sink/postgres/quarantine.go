@@ -206,6 +206,9 @@ func (s *Sink) DropQuarantined(ctx context.Context, f sink.QuarantineFilter) (in
 // Reland makes rows of records that were set aside.
 func (s *Sink) Reland(ctx context.Context, a sink.Attempt, records []sink.Quarantined) (sink.Relanded, error) {
 	a.Resumed = true // what the slice holds beside them is not looked at
+	if err := s.makePieces(ctx, a); err != nil {
+		return sink.Relanded{}, err
+	}
 	w, err := s.writer(ctx, a)
 	if err != nil {
 		return sink.Relanded{}, err

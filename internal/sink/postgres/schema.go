@@ -20,6 +20,7 @@ type restingTable struct {
 	exists  bool
 	kind    string // relkind of pg_class
 	comment string
+	cut     string     // by what a partitioned table is: strategy and columns
 	key     []string   // of its primary key
 	keys    [][]string // of all constraints and indexes that make rows unique
 	columns map[string]restingColumn
@@ -52,7 +53,7 @@ var relationKinds = map[string]string{
 func atRest(ctx context.Context, tx pgx.Tx, t table) (rest restingTable, err error) {
 	// A unique index holds the key if it is whole: valid, of all rows, of columns
 	// and not of expressions.
-	const tableQuery = `SELECT c.oid, c.relkind::text, COALESCE(obj_description(c.oid, 'pg_class'), ''),
+	const tableQuery = `SELECT c.oid, c.relkind::text, COALESCE(obj_description(c.oid, 'pg_class'), ''), COALESCE(pg_get_partkeydef(c.oid), ''),
 	ARRAY(SELECT a.attname::text FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k (attnum, n)
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
 		WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.n),
@@ -71,7 +72,7 @@ FROM pg_index i WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.i
 			AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND v.oid <> a.attrelid ORDER BY 1)
 FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped`
 	var oid uint32
-	err = tx.QueryRow(ctx, tableQuery, t.source, t.stream).Scan(&oid, &rest.kind, &rest.comment, &rest.key, &rest.indexes)
+	err = tx.QueryRow(ctx, tableQuery, t.source, t.stream).Scan(&oid, &rest.kind, &rest.comment, &rest.cut, &rest.key, &rest.indexes)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return rest, nil
 	}
@@ -103,7 +104,7 @@ FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdroppe
 func (t table) changes(op string, rest restingTable, stream connector.Stream, policy ledger.SchemaPolicy) ([]string, connector.Stream, error) {
 	var changes []string
 	if !rest.exists {
-		changes = append(changes, t.create())
+		changes = append(append(changes, t.create()), t.cut()...)
 		rest.indexes = t.key[:1]
 	} else {
 		if err := t.usable(op, rest); err != nil {
@@ -135,10 +136,15 @@ func (t table) usable(op string, rest restingTable) error {
 	if rest.kind != "r" && rest.kind != "p" {
 		return refuse("rename it, or give the source another name", "there is %s of this name", relationKinds[rest.kind])
 	}
-	want := slices.Sorted(slices.Values(t.key))
-	if !slices.ContainsFunc(rest.keys, func(key []string) bool { return slices.Equal(slices.Sorted(slices.Values(key)), want) }) {
+	if wrong, hint := t.misCut(rest); wrong != "" {
+		return refuse(hint, "%s", wrong)
+	}
+	if !slices.ContainsFunc(rest.keys, func(key []string) bool { return sameColumns(key, t.key) }) {
 		if rest.kind == "p" {
 			rename = fmt.Sprintf("the key of a partitioned table holds the columns it is partitioned by: partition it by columns of (%s), or do not partition it", strings.Join(t.key, ", "))
+			if t.timeColumn.Name != "" && t.isCut(rest) {
+				rename += "; if winch cut it, set split for the stream again"
+			}
 		}
 		return refuse(rename, "its primary key is (%s), the stream declares (%s)", strings.Join(rest.key, ", "), strings.Join(t.key, ", "))
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/zeebo/xxh3"
 
+	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -23,6 +24,7 @@ type table struct {
 	mode           connector.Mode
 	timeColumn     connector.Column // zero without one
 	partition      string           // the column with the partition's name; empty without one
+	split          ledger.Split     // into which pieces a table is cut that is made
 }
 
 // Temporary tables of a writer's connection.

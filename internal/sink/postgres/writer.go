@@ -76,6 +76,9 @@ type temps struct{ staging, unchanged, spared bool }
 
 // Begin starts writing a slice. ctx governs the writer until it is closed.
 func (s *Sink) Begin(ctx context.Context, a sink.Attempt) (sink.Writer, error) {
+	if err := s.makePieces(ctx, a); err != nil {
+		return nil, err
+	}
 	w, err := s.writer(ctx, a)
 	if err != nil {
 		return nil, err

@@ -60,6 +60,9 @@ type Harness struct {
 	// writes them in several ways is examined once more for each.
 	RowsOnly bool
 
+	// Cuts says that the store cuts tables into pieces by time when it is asked to.
+	Cuts bool
+
 	// ManyRows is how many rows the case with many rows writes; 0 means as many
 	// as time allows.
 	ManyRows int
@@ -85,6 +88,7 @@ func Run(t *testing.T, h Harness) {
 		{"writer", writerCases, true},
 		{"ledger", ledgerCases, true},
 		{"quarantine", quarantineCases, true},
+		{"split", splitCases, true},
 		{"supersede", supersedeCases, true},
 		{"backfill", backfillCases, false},
 		{"declaration", declarationCases, false},
