@@ -23,7 +23,7 @@ func (a *app) openSink(ctx context.Context, where config.Sink) (store sink.Sink,
 		return nil, nil, err
 	}
 	if url.SQLite != "" {
-		store, err = sqlite.Open(ctx, url.SQLite, sqlite.Options{})
+		store, err = sqlite.Open(ctx, url.SQLite, sqlite.Options{Logger: a.log})
 	} else {
 		store, err = postgres.Open(ctx, url.Postgres.Reveal(), postgres.Options{Version: buildVersion()})
 	}

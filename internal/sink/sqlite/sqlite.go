@@ -15,12 +15,14 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -39,6 +41,10 @@ type Options struct {
 	// Patience is how long to wait while another process writes the file; 0 means
 	// 30 s.
 	Patience time.Duration
+	// Logger is told when a reader lets the write-ahead log grow; nil: nobody is.
+	Logger *slog.Logger
+	// LongLog is from how many bytes on; 0 means 1 GiB.
+	LongLog int64
 }
 
 const defaultPatience = 30 * time.Second
@@ -52,6 +58,7 @@ type Sink struct {
 	// fair and ends with the context.
 	write chan struct{}
 	locks locks
+	wal   walWatch
 }
 
 var _ sink.Sink = (*Sink)(nil)
@@ -71,6 +78,7 @@ func Open(ctx context.Context, path string, o Options) (*Sink, error) {
 		}
 	}
 	s := &Sink{path: absolute, write: make(chan struct{}, 1), locks: locks{path: absolute + ".lock", held: map[string]*hold{}}}
+	s.wal.logger, s.wal.long = o.Logger, cmp.Or(o.LongLog, longLog)
 	patience := o.Patience
 	if patience == 0 {
 		patience = defaultPatience

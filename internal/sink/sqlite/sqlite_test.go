@@ -19,6 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	becomeReader()
 	sinktest.BecomeChild(open)
 	os.Exit(m.Run())
 }

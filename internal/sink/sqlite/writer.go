@@ -304,6 +304,7 @@ func (w *writer) Commit(ctx context.Context, usage connector.Usage) (ledger.Coun
 		return ledger.Counts{}, w.end(ctx, "commit", err)
 	}
 	w.err = errClosed
+	w.sink.wal.look(ctx, w.sink.path)
 	return counts, nil
 }
 
