@@ -50,8 +50,9 @@ generate: ## write generated code and golden files again
 check: build lint test-race test-installed ## build, lint, tests with race detector, on every PostgreSQL found
 
 .PHONY: bench
-bench: ## measure the pipeline against PostgreSQL's own floor, and what telemetry costs, in one run
+bench: ## measure the pipeline against PostgreSQL's own floor, SQLite against its own, and what telemetry costs, in one run
 	$(GO) test -run '^$$' -bench . -skip Scale -benchtime 1x -timeout 60m ./internal/bench
+	$(GO) test -run '^$$' -bench 'Sink/.*/100000$$' -benchtime 1x -timeout 60m ./internal/sink/sqlite
 
 .PHONY: browser
 browser: ## look at the sandbox's page in a real browser: chromium, or the one in WINCH_BROWSER

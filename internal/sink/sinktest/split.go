@@ -49,12 +49,12 @@ var onlyWhole = map[string]bool{
 	"a retry leaves rows that were read later": true, // by a key that moved
 }
 
-// splitCases are the cases about windows and writers on tables that are cut, and
+// splitCases are the cases about windows and quarantine on tables that are cut, and
 // those that only such tables have. A store that cuts none passes them all the same.
 var splitCases = func() map[string]func(*testing.T, Harness) {
 	all := maps.Clone(cutCases)
 	for group, cases := range map[string]map[string]func(*testing.T, Harness){
-		"window": windowCases, "writer": writerCases, "quarantine": quarantineCases, "brake": brakeCases,
+		"window": windowCases, "quarantine": quarantineCases,
 	} {
 		for name, examine := range cases {
 			if onlyWhole[name] {
