@@ -14,6 +14,7 @@ import (
 var stays = []string{
 	"leases", // who pulls it at this moment, from this store
 	"waits",  // who waits for it at this moment
+	"alerts", // what was told of it, by this store's agents
 }
 
 func TestEveryTableOfASourceTravelsOrStaysForAReason(t *testing.T) {
