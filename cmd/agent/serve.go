@@ -142,11 +142,13 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 			a.forget(ctx, store, s.config.Load())
 		}
 	}
-	s.tell("stopping", nil, "no new slices; what is being read has %s", cfg.Serve.Grace)
-	stopDeciding()
-	decided.Wait()
+	// The drain first: what is still being decided or told to a webhook must not keep
+	// slices from ending. A tick that is taken now is queued for the next start.
 	close(s.drain)
+	stopDeciding()
+	s.tell("stopping", nil, "no new slices; what is being read has %s", cfg.Serve.Grace)
 	cut := s.await(&worked, signals, cfg.Serve.Grace, cancelWork)
+	decided.Wait()
 	err = errors.Join(err, web.close())
 	answered.Wait()
 	for len(failed) > 0 {
