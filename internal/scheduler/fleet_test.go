@@ -199,7 +199,7 @@ func (st story) tell(t *testing.T, f *fleet) (ticks []sink.Tick, nobody []end, o
 			agents[0] = f.start(t)
 		}
 		// All that was taken ends, and the next reconciliation finds it done.
-		time.Sleep(2*st.work + 2*time.Hour)
+		time.Sleep(f.pause + 2*st.work + 2*time.Hour)
 		over = time.Now()
 		synctest.Wait()
 		for _, a := range agents {
