@@ -237,9 +237,9 @@ type worker struct {
 // Work does one job. What failed is recorded with the run, so an error means that
 // the job has to be done again.
 func (w *worker) Work(ctx context.Context, job *river.Job[pullArgs]) error {
-	todo := job.Args.Job
-	todo.Queued = job.CreatedAt
-	err := w.run(ctx, todo)
+	pull := job.Args.Job
+	pull.Queued = job.CreatedAt
+	err := w.run(ctx, pull)
 	var busy *sink.Busy
 	switch {
 	case err == nil:
