@@ -51,6 +51,42 @@ func TestDatabasesAreEmptyAndApart(t *testing.T) {
 	}
 }
 
+func TestATemplateIsFilledOnceAndItsCopiesAreApart(t *testing.T) {
+	t.Parallel()
+	filled := 0
+	template := NewTemplate(func(ctx context.Context, address string) error {
+		filled++
+		return execute(ctx, address, "CREATE TABLE filled AS SELECT 1 AS id")
+	})
+	count := func(address string) (rows int) {
+		if err := connect(t, address).QueryRow(t.Context(), "SELECT count(*) FROM filled").Scan(&rows); err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	a, b := template.Database(t), template.Database(t)
+	if err := execute(t.Context(), a, "INSERT INTO filled VALUES (2)"); err != nil {
+		t.Fatal(err)
+	}
+	want := 1
+	if os.Getenv(EnvURL) != "" {
+		want = 2
+	}
+	if got := []int{count(a), count(b), filled}; !cmp.Equal([]int{2, 1, want}, got) {
+		t.Errorf("rows of a copy that was written to, of another, times filled: %v, want 2, 1, %d", got, want)
+	}
+}
+
+func TestDatabasesGoWithTheirTest(t *testing.T) {
+	t.Parallel()
+	var address string
+	t.Run("test", func(t *testing.T) { address = Database(t) })
+	if conn, err := pgx.Connect(t.Context(), address); err == nil {
+		_ = conn.Close(t.Context())
+		t.Error("the database of a test that has ended is still there")
+	}
+}
+
 func TestCommittedRowsSurviveKillAndRestart(t *testing.T) {
 	t.Parallel()
 	s := Start(t, Options{})

@@ -183,7 +183,7 @@ func start(o Options) (*Server, error) {
 
 // prepare returns a server that is not started yet, on a copy of a data directory.
 func prepare(o Options, programs programs, data string) (*Server, error) {
-	dir, err := os.MkdirTemp("", "winch-pg-")
+	dir, err := os.MkdirTemp(o.home(), "winch-pg-")
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +200,17 @@ func prepare(o Options, programs programs, data string) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("copy %s: %w: %s", data, err, bytes.TrimSpace(out)), os.RemoveAll(dir))
 	}
 	return s, nil
+}
+
+// home is where the server's directory is made: in memory if there is plenty, and
+// nobody asked for a disk, since a database is some hundred files.
+func (o Options) home() string {
+	const memory, plenty = "/dev/shm", 4 << 30
+	var there syscall.Statfs_t
+	if o.Durable || syscall.Statfs(memory, &there) != nil || there.Bavail*uint64(there.Bsize) < plenty {
+		return "" // the system's directory for temporary files
+	}
+	return memory
 }
 
 // freePort returns a port that was free a moment ago. A server that finds it

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/winchdata/winch/internal/ledger"
-	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -19,7 +18,7 @@ var stays = []string{
 
 func TestEveryTableOfASourceTravelsOrStaysForAReason(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 
 	if _, err := open(t, address).Migrate(t.Context()); err != nil {
 		t.Fatal(err)
@@ -57,7 +56,7 @@ func TestATableOfUsersMovesWithTheKeyOfTheStream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address, to := pgtest.Database(t), pgtest.Database(t)
+			address, to := migrated.Database(t), migrated.Database(t)
 			s, copied, stream := open(t, address), open(t, to), priced(connector.TypeBigint)
 			exec(t, address, "CREATE SCHEMA shop; "+sql)
 			if _, err := s.Prepare(t.Context(), "shop", stream, ledger.SchemaEvolve); err != nil {
@@ -84,10 +83,10 @@ func TestATableWhoseKeyIsNotKnownDoesNotMove(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address := pgtest.Database(t)
+			address := migrated.Database(t)
 			s := open(t, address)
 			exec(t, address, "CREATE SCHEMA shop; "+c.sql)
-			in, err := open(t, pgtest.Database(t)).Import(t.Context(), "shop", 0)
+			in, err := open(t, migrated.Database(t)).Import(t.Context(), "shop", 0)
 			if err != nil {
 				t.Fatal(err)
 			}

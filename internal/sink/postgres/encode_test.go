@@ -75,7 +75,7 @@ func TestServerReadsNumericsAsTheyAreSpelled(t *testing.T) {
 		Name: "amounts", Mode: connector.ModeCursor, PrimaryKey: []string{"id"},
 		Columns: []connector.Column{{Name: "id", Type: connector.TypeBigint}, {Name: "amount", Type: connector.TypeNumeric}},
 	}
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := open(t, address)
 	if _, err := s.Prepare(t.Context(), "shop", stream, ledger.SchemaEvolve); err != nil {
 		t.Fatal(err)

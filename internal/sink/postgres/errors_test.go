@@ -182,7 +182,7 @@ func TestFullDiskSaysSoAndKeepsNothing(t *testing.T) {
 
 func TestEndedSessionIsWorthARetry(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := prepared(t, address)
 	w := begin(t, s, attempt(1)).(*writer)
 	if err := w.Record(call(1, "x")); err != nil {
@@ -207,7 +207,7 @@ func TestEndedSessionIsWorthARetry(t *testing.T) {
 
 func TestBusySourceNamesItsHolder(t *testing.T) {
 	t.Parallel()
-	s := open(t, pgtest.Database(t))
+	s := open(t, migrated.Database(t))
 	_, release, err := s.Lock(t.Context(), sink.Claim{Source: "shop"})
 	if err != nil {
 		t.Fatal(err)

@@ -220,7 +220,7 @@ func TestConnectionLostAtAnyMessageIsWorthARetryAndLosesNothing(t *testing.T) {
 
 func TestServerThatWaitsNoLongerThanItIsToldIsReportedAndRetried(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := prepared(t, address)
 	land(t, s, 1, 0, 5, "before")
 	database := mustParse(t, address).Path[1:]
@@ -259,7 +259,7 @@ func TestServerThatWaitsNoLongerThanItIsToldIsReportedAndRetried(t *testing.T) {
 
 func TestDatabaseThatIsSerializableByDefaultTakesConcurrentSlices(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	prepared(t, address)
 	query(t, address, fmt.Sprintf("ALTER DATABASE %s SET default_transaction_isolation = 'serializable'", mustParse(t, address).Path[1:]))
 	s := open(t, address)

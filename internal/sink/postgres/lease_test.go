@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -43,7 +42,7 @@ func expire(t *testing.T, address string) (restore func()) {
 // I3
 func TestAgentThatWasSilentTooLongIsFenced(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s, other := prepared(t, address), open(t, address)
 	held := hold(t, s, sink.Claim{Source: "shop"})
 	land(t, s, 1, 0, 5, "held") // under the lease
@@ -78,7 +77,7 @@ func TestAgentThatWasSilentTooLongIsFenced(t *testing.T) {
 // I3
 func TestTakeOverWaitsForACommitThatIsUnderWay(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s, other := prepared(t, address), open(t, address)
 	hold(t, s, sink.Claim{Source: "shop"})
 	w := begin(t, s, attempt(1))
@@ -135,7 +134,7 @@ func waiting(t *testing.T, address, table string) {
 
 func TestAgentThatLosesItsSessionKeepsWhatItHolds(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s, other := prepared(t, address), open(t, address)
 	held := hold(t, s, sink.Claim{Source: "shop"})
 	session := func() string {
@@ -164,7 +163,7 @@ func TestAgentThatLosesItsSessionKeepsWhatItHolds(t *testing.T) {
 // A client that stops in the middle of a transaction must not hold others up.
 func TestTransactionThatWaitsForItsClientIsEnded(t *testing.T) {
 	t.Parallel()
-	s := open(t, pgtest.Database(t))
+	s := open(t, migrated.Database(t))
 	for name, connect := range map[string]func() (*pgx.Conn, func(), error){
 		"statements": func() (*pgx.Conn, func(), error) {
 			c, err := s.pool.Acquire(t.Context())

@@ -66,7 +66,7 @@ func TestMergeIsNotQuadraticWhereTheEstimateIsBad(t *testing.T) {
 
 func TestWritersOfOneTableDoNotDeadlock(t *testing.T) {
 	t.Parallel()
-	s := prepared(t, pgtest.Database(t))
+	s := prepared(t, migrated.Database(t))
 	const writers, rounds, rows = 4, 5, 500
 	group, ctx := errgroup.WithContext(t.Context())
 	for n := range writers {
@@ -106,7 +106,7 @@ func TestWritersOfOneTableDoNotDeadlock(t *testing.T) {
 
 func TestNoTransactionIsOpenWhileTheVendorIsSlow(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := prepared(t, address)
 	w := begin(t, s, attempt(1)).(*writer)
 	if err := w.Record(call(1, "x")); err != nil {
@@ -125,7 +125,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND (xact_start I
 
 func TestTableIsDescribedAndPreparedOnce(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := prepared(t, address)
 	snapshot := func() [][]string {
 		return query(t, address, `SELECT c.relname, c.oid::text, c.xmin::text, pg_get_indexdef(c.oid)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -52,6 +53,7 @@ func examine(t *testing.T, rowsOnly bool, many int, open func(context.Context, s
 	t.Helper()
 	sinktest.Run(t, sinktest.Harness{
 		Fresh:      func(t testing.TB) string { return pgtest.Database(t) },
+		Migrated:   migrated.Database,
 		Open:       open,
 		Rows:       readRows,
 		Comment:    readComment,
@@ -64,6 +66,16 @@ func examine(t *testing.T, rowsOnly bool, many int, open func(context.Context, s
 		},
 	})
 }
+
+// migrated is a database with the agent's own tables, as of this program.
+var migrated = pgtest.NewTemplate(func(ctx context.Context, address string) error {
+	s, err := Open(ctx, address, Options{})
+	if err != nil {
+		return err
+	}
+	_, err = s.Migrate(ctx)
+	return errors.Join(err, s.Close())
+})
 
 func openSink(ctx context.Context, address string) (sink.Sink, error) {
 	return Open(ctx, address, Options{})

@@ -50,7 +50,7 @@ func TestDirectCopyThatMeetsARowIsMerged(t *testing.T) {
 	for _, size := range []int{chunkSize, 1} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel()
-			address := pgtest.Database(t)
+			address := migrated.Database(t)
 			s := prepared(t, address)
 			s.chunk, s.brisk = size, time.Hour
 			query(t, address, `INSERT INTO shop."order" (id, "user", at, note, _winch_run, _winch_seen_at, _winch_hash)
@@ -75,7 +75,7 @@ VALUES (7, 'u0', '2026-03-01T12:00:00Z', 'by hand', 0, now(), '')`)
 func TestRowFoundUnchangedMayStillChange(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{chunkSize, 1} {
-		address := pgtest.Database(t)
+		address := migrated.Database(t)
 		s := prepared(t, address)
 		s.chunk = size
 		land(t, s, 1, 0, 10, "a")
@@ -94,7 +94,7 @@ func TestRowFoundUnchangedMayStillChange(t *testing.T) {
 // meanwhile. Then keys are compared.
 func TestVanishedRowIsNotHiddenByAnotherSlice(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := prepared(t, address)
 	s.chunk = 1
 	land(t, s, 1, 1, 4, "a") // 1, 2 and 3
@@ -116,7 +116,7 @@ func TestVanishedRowIsNotHiddenByAnotherSlice(t *testing.T) {
 
 func TestSlicesThatWaitForTheirVendorCostNoConnection(t *testing.T) {
 	t.Parallel()
-	s := prepared(t, pgtest.Database(t))
+	s := prepared(t, migrated.Database(t))
 	s.memory.left.Store(0) // nor do they wait for memory
 	writers := make([]sink.Writer, 40)
 	for i := range writers {
@@ -139,7 +139,7 @@ func TestSlicesThatWaitForTheirVendorCostNoConnection(t *testing.T) {
 // of other tables need.
 func TestCommitThatWaitsForATableHoldsNoConnection(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := prepared(t, address)
 	s.brisk = time.Hour
 	large := begin(t, s, attempt(1)).(*writer)
@@ -179,7 +179,7 @@ func TestCommitThatWaitsForATableHoldsNoConnection(t *testing.T) {
 func TestNumericKeysAreComparedByTheServer(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{chunkSize, 1} {
-		s := open(t, pgtest.Database(t))
+		s := open(t, migrated.Database(t))
 		s.chunk = size
 		prices := connector.Stream{
 			Name: "prices", Mode: connector.ModeSnapshot, PrimaryKey: []string{"amount"},

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/winchdata/winch/internal/ledger"
-	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -61,7 +60,7 @@ func TestTablesOfUsers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address := pgtest.Database(t)
+			address := migrated.Database(t)
 			s := open(t, address)
 			query(t, address, "CREATE SCHEMA shop")
 			exec(t, address, c.sql)
@@ -136,7 +135,7 @@ func landOrders(t *testing.T, s *Sink, run int64, stream connector.Stream, recor
 
 func TestAViewKeepsAColumnFromBeingWidened(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := open(t, address)
 	prepare := func(price connector.Type) error {
 		_, err := s.Prepare(t.Context(), "shop", priced(price), ledger.SchemaEvolve)
@@ -166,7 +165,7 @@ func TestAViewKeepsAColumnFromBeingWidened(t *testing.T) {
 // with staged text.
 func TestPoliciesLeaveAKeyOfAnotherCollationAlone(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := open(t, address)
 	exec(t, address, `CREATE SCHEMA shop; CREATE TABLE shop.orders (id text PRIMARY KEY, at timestamptz, price bigint`+ownColumns+`)`)
 	for _, policy := range []ledger.SchemaPolicy{ledger.SchemaFreeze, ledger.SchemaQuarantine} {
@@ -191,7 +190,7 @@ func TestConstraintsOfUsersAreTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address := pgtest.Database(t)
+			address := migrated.Database(t)
 			s := open(t, address)
 			stream, err := s.Prepare(t.Context(), "shop", priced(connector.TypeBigint), ledger.SchemaEvolve)
 			if err != nil {

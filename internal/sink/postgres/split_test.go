@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/winchdata/winch/internal/ledger"
-	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -47,7 +46,7 @@ const whereRows = `SELECT c.relname::text, s.id FROM shop.orders s JOIN pg_class
 
 func cutStore(t *testing.T, split ledger.Split) (address string, s *Sink, stream connector.Stream) {
 	t.Helper()
-	address = pgtest.Database(t)
+	address = migrated.Database(t)
 	s = open(t, address)
 	stream, err := s.PrepareSplit(t.Context(), "shop", priced(connector.TypeBigint), ledger.SchemaEvolve, split)
 	if err != nil {
@@ -166,7 +165,7 @@ func TestACutTableMovesWithItsPieces(t *testing.T) {
 	t.Parallel()
 	from, s, stream := cutStore(t, ledger.SplitMonth)
 	landCut(t, s, 1, stream, ledger.SplitMonth, month(1), `{"id":"a","at":"2026-01-31T23:59:59Z"}`, `{"id":"late","at":"2027-04-01T00:00:00Z"}`)
-	to := pgtest.Database(t)
+	to := migrated.Database(t)
 	copied := open(t, to)
 	move(t, s, copied)
 	if diff := cmp.Diff(query(t, from, whereRows), query(t, to, whereRows)); diff != "" {

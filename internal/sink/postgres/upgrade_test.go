@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -14,7 +13,7 @@ import (
 // meanwhile, with statements prepared and leases held, goes on.
 func TestAgentGoesOnWhileANewerOneMigrates(t *testing.T) {
 	t.Parallel()
-	address := pgtest.Database(t)
+	address := migrated.Database(t)
 	s := prepared(t, address)
 	held := hold(t, s, sink.Claim{Source: "shop"})
 	work := func(note string) {
