@@ -4,19 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"math/big"
 	"reflect"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
 	"github.com/winchdata/winch/internal/record"
+	"github.com/winchdata/winch/internal/record/recordtest"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -86,7 +82,7 @@ func checkRecord(t interface {
 	accepted := true
 	for i, c := range d.Columns() {
 		v, _ := at(rest, c.Source())
-		want, takes := expected(v, c)
+		want, takes := recordtest.Meaning(v, c)
 		if c.Name == "id" && takes {
 			s, isText := want.(string)
 			takes = isText && !strings.Contains(s, "\x00")
@@ -116,7 +112,7 @@ func checkRecord(t interface {
 			if !inExtra {
 				t.Fatalf("%q: column %s lost something of %#v", raw, c.Name, v)
 			}
-			if want = storable(want); collides(v) {
+			if want = recordtest.Storable(want); recordtest.Collides(v) {
 				continue
 			}
 		}
@@ -146,107 +142,6 @@ func checkRecord(t interface {
 	if err := d.Decode(raw, &fresh); err != nil || fresh.Hash != row.Hash || !bytes.Equal(fresh.Extra, row.Extra) || !reflect.DeepEqual(fresh.Values, row.Values) {
 		t.Fatalf("%q: a fresh row reads it differently: %v", raw, err)
 	}
-}
-
-// expected is what the column's type makes of a decoded value: nil for null.
-// takes is false where it must be refused.
-func expected(v any, c connector.Column) (want any, takes bool) {
-	if v == nil {
-		return nil, true
-	}
-	s, isString := v.(string)
-	n, isNumber := v.(json.Number)
-	if isNumber {
-		s = n.String()
-	}
-	if isString && c.Type != connector.TypeText && c.Type != connector.TypeJSON {
-		s = strings.Trim(s, " \t\r\n")
-	}
-	if isString && s == "" && (c.Type != connector.TypeText || c.EmptyIsNull) {
-		return nil, true
-	}
-	switch c.Type {
-	case connector.TypeJSON:
-		return v, true
-	case connector.TypeText:
-		if b, ok := v.(bool); ok {
-			return strconv.FormatBool(b), true
-		}
-		return s, isString || isNumber
-	case connector.TypeBoolean:
-		if b, ok := v.(bool); ok {
-			return b, true
-		}
-		if isString {
-			b, ok := map[string]bool{
-				"1": true, "t": true, "true": true, "y": true, "yes": true,
-				"0": false, "f": false, "false": false, "n": false, "no": false,
-			}[strings.ToLower(s)]
-			return b, ok && len(s) < 6
-		}
-		if r, _, _, ok := rational(s); ok && isNumber && r.IsInt() && r.Num().IsInt64() && uint64(r.Num().Int64()) < 2 {
-			return r.Num().Int64() == 1, true
-		}
-		return nil, false
-	case connector.TypeDate:
-		t, err := time.Parse(time.DateOnly, s)
-		return t.Format(time.DateOnly), isString && err == nil && t.Year() >= 1
-	case connector.TypeTimestamp:
-		if c.Formats == nil {
-			t, err := time.Parse(time.RFC3339, s)
-			t = t.UTC()
-			return t.Truncate(time.Microsecond).Format(time.RFC3339Nano), isString && err == nil && t.Year() >= 1 && t.Year() <= 9999
-		}
-		if t, err := time.Parse(c.Formats[0], s); isString && err == nil {
-			return t.Truncate(time.Microsecond).Format(time.RFC3339Nano), t.Year() >= 1
-		}
-		if r, _, _, ok := rational(s); ok && (isString || isNumber) {
-			r.Mul(r, big.NewRat(1e6, 1))
-			micros := new(big.Int).Quo(r.Num(), r.Denom()) // towards zero
-			if !micros.IsInt64() {
-				return nil, false
-			}
-			t := time.UnixMicro(micros.Int64()).UTC()
-			return t.Format(time.RFC3339Nano), t.Year() >= 1 && t.Year() <= 9999
-		}
-		return nil, false
-	default:
-		r, exponent, scale, ok := rational(s)
-		switch {
-		case !ok || !isString && !isNumber:
-			return nil, false
-		case c.Type == connector.TypeBigint:
-			return r.RatString(), r.IsInt() && r.Num().IsInt64()
-		case c.Type == connector.TypeDouble:
-			f, err := strconv.ParseFloat(s, 64)
-			return f, err == nil
-		}
-		return r.FloatString(scale), -1000 <= exponent && exponent <= 1000
-	}
-}
-
-var number = regexp.MustCompile(`^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$`)
-
-// rational reads a decimal literal exactly; scale is how many digits behind the
-// point it asks for. Exponents beyond what any type but double can tell apart are
-// cut to +-5000.
-func rational(s string) (r *big.Rat, exponent, scale int, ok bool) {
-	if !number.MatchString(s) {
-		return nil, 0, 0, false
-	}
-	mantissa, power, _ := strings.Cut(strings.ToLower(s), "e")
-	if power != "" {
-		var err error
-		if exponent, err = strconv.Atoi(power); err != nil && power[0] == '-' {
-			exponent = -5000
-		} else if err != nil {
-			exponent = 5000
-		}
-		exponent = max(-5000, min(5000, exponent))
-	}
-	_, fraction, _ := strings.Cut(mantissa, ".")
-	r, ok = new(big.Rat).SetString(mantissa + "e" + strconv.Itoa(exponent))
-	return r, exponent, max(0, len(fraction)-exponent), ok
 }
 
 // stored gives a decoded value the form of expected.
@@ -281,62 +176,13 @@ func decoded(t interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }, text []byte,
-) (v any) {
+) any {
 	t.Helper()
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	if err := dec.Decode(&v); err != nil || dec.InputOffset() != int64(len(text)) {
+	v, err := recordtest.Decode(text)
+	if err != nil {
 		t.Fatalf("not JSON: %q: %v", text, err)
 	}
 	return v
-}
-
-// storable is a decoded value without what PostgreSQL cannot hold.
-func storable(v any) any {
-	switch v := v.(type) {
-	case string:
-		return strings.ReplaceAll(v, "\x00", "\ufffd")
-	case json.Number:
-		mantissa, exponent, _ := strings.Cut(strings.ToLower(v.String()), "e")
-		e, err := strconv.Atoi("0" + strings.TrimLeft(exponent, "+-"))
-		whole, fraction, _ := strings.Cut(strings.TrimLeft(mantissa, "-0"), ".")
-		if strings.HasPrefix(exponent, "-") {
-			e = -e
-		}
-		if err != nil || len(whole)+e > 131072 || len(fraction)-e > 16383 {
-			return v.String()
-		}
-	case []any:
-		for i := range v {
-			v[i] = storable(v[i])
-		}
-	case map[string]any:
-		m := map[string]any{}
-		for key, value := range v {
-			m[storable(key).(string)] = storable(value)
-		}
-		return m
-	}
-	return v
-}
-
-// collides reports whether two keys in v become one in storable. Which value is
-// the last, a map cannot say.
-func collides(v any) bool {
-	switch v := v.(type) {
-	case []any:
-		return slices.ContainsFunc(v, collides)
-	case map[string]any:
-		keys := map[any]bool{}
-		for key, value := range v {
-			keys[storable(key)] = true
-			if collides(value) {
-				return true
-			}
-		}
-		return len(keys) < len(v)
-	}
-	return false
 }
 
 func at(m map[string]any, path []string) (any, bool) {

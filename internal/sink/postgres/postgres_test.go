@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 func TestSink(t *testing.T) {
 	t.Parallel()
-	examine(t, false, 0, openSink)
+	sinktest.Run(t, harness(openSink))
 }
 
 // The suite's slices are small. With chunks of one row they take the ways of large
@@ -38,33 +38,38 @@ func TestSinkInManyChunks(t *testing.T) {
 	for name, brisk := range map[string]time.Duration{"of a fast vendor": time.Hour, "of a slow vendor": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			examine(t, true, 500, func(ctx context.Context, address string) (sink.Sink, error) {
-				s, err := Open(ctx, address, Options{})
-				if err == nil {
-					s.chunk, s.brisk = 1, brisk
-				}
-				return s, err
-			})
+			h := harness(chunks(1, brisk))
+			h.RowsOnly, h.ManyRows = true, 500
+			sinktest.Run(t, h)
 		})
 	}
 }
 
-func examine(t *testing.T, rowsOnly bool, many int, open func(context.Context, string) (sink.Sink, error)) {
-	t.Helper()
-	sinktest.Run(t, sinktest.Harness{
+// chunks opens sinks that write chunks of so many rows and take a vendor for fast
+// whose chunks take no longer to fill.
+func chunks(rows int, brisk time.Duration) func(context.Context, string) (sink.Sink, error) {
+	return func(ctx context.Context, address string) (sink.Sink, error) {
+		s, err := Open(ctx, address, Options{})
+		if err == nil {
+			s.chunk, s.brisk = rows, brisk
+		}
+		return s, err
+	}
+}
+
+func harness(open func(context.Context, string) (sink.Sink, error)) sinktest.Harness {
+	return sinktest.Harness{
 		Fresh:      func(t testing.TB) string { return pgtest.Database(t) },
 		Migrated:   migrated.Database,
 		Open:       open,
 		Rows:       readRows,
 		Comment:    readComment,
 		RowVersion: "ctid",
-		RowsOnly:   rowsOnly,
-		ManyRows:   many,
 		Cuts:       true,
 		Newer: func(t testing.TB, address string) {
 			query(t, address, "INSERT INTO winch.schema_version (version_id, is_applied) VALUES (9999, true)")
 		},
-	})
+	}
 }
 
 // migrated is a database with the agent's own tables, as of this program.

@@ -86,6 +86,7 @@ func Run(t *testing.T, h Harness) {
 		{"prepare", prepareCases, false},
 		{"schema", schemaCases, false},
 		{"values", valueCases, true},
+		{"round trip", roundTripCases, true},
 		{"snapshot", snapshotCases, true},
 		{"window", windowCases, true},
 		{"cursor", cursorCases, true},
@@ -132,7 +133,7 @@ type store struct {
 }
 
 // open returns a fresh store.
-func open(t *testing.T, h Harness) *store {
+func open(t testing.TB, h Harness) *store {
 	t.Helper()
 	if h.Migrated != nil {
 		address := h.Migrated(t)
@@ -147,7 +148,7 @@ func open(t *testing.T, h Harness) *store {
 }
 
 // reopen opens one more handle on a store.
-func reopen(t *testing.T, h Harness, address string) sink.Sink {
+func reopen(t testing.TB, h Harness, address string) sink.Sink {
 	t.Helper()
 	s, err := h.Open(t.Context(), address)
 	if err != nil {

@@ -30,14 +30,18 @@ func open(ctx context.Context, path string) (sink.Sink, error) {
 
 func TestSink(t *testing.T) {
 	t.Parallel()
-	sinktest.Run(t, sinktest.Harness{
-		Fresh: func(t testing.TB) string { return filepath.Join(t.TempDir(), "winch.db") },
-		Open:  open,
-		Rows:  rows,
-		Newer: func(t testing.TB, path string) {
-			exec(t, path, `INSERT INTO "winch.migrations" (version_id, is_applied) VALUES (9999, 1)`)
-		},
-	})
+	sinktest.Run(t, harness)
+}
+
+func FuzzRoundTrip(f *testing.F) { sinktest.FuzzRoundTrip(f, harness) }
+
+var harness = sinktest.Harness{
+	Fresh: func(t testing.TB) string { return filepath.Join(t.TempDir(), "winch.db") },
+	Open:  open,
+	Rows:  rows,
+	Newer: func(t testing.TB, path string) {
+		exec(t, path, `INSERT INTO "winch.migrations" (version_id, is_applied) VALUES (9999, 1)`)
+	},
 }
 
 // others are the connections of other, by path: one for each test's file.
