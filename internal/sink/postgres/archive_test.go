@@ -32,7 +32,7 @@ WHERE c.relnamespace = 'winch'::regnamespace AND c.relkind = 'r' AND a.attname =
 }
 
 // move copies the source shop into another store.
-func move(t *testing.T, from, to *Sink) {
+func move(t *testing.T, from, to sink.Sink) {
 	t.Helper()
 	in, err := to.Import(t.Context(), "shop", 0)
 	if err != nil {

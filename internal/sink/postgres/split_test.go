@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/internal/sink/sqlite"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -20,7 +22,7 @@ func month(m time.Month) connector.Window {
 }
 
 // landCut lands records in a stream's table that is cut.
-func landCut(t *testing.T, s *Sink, run int64, stream connector.Stream, split ledger.Split, w connector.Window, records ...string) {
+func landCut(t *testing.T, s sink.Sink, run int64, stream connector.Stream, split ledger.Split, w connector.Window, records ...string) ledger.Counts {
 	t.Helper()
 	a := sink.Attempt{
 		Run: run, Stream: stream, Split: split, StartedAt: time.Date(2026, 7, 1, 0, int(run), 0, 0, time.UTC),
@@ -36,9 +38,11 @@ func landCut(t *testing.T, s *Sink, run int64, stream connector.Stream, split le
 			t.Fatal(err)
 		}
 	}
-	if _, err := writer.Commit(t.Context(), connector.Usage{}); err != nil {
+	counts, err := writer.Commit(t.Context(), connector.Usage{})
+	if err != nil {
 		t.Fatal(err)
 	}
+	return counts
 }
 
 // whereRows tells which table holds each order.
@@ -175,6 +179,53 @@ func TestACutTableMovesWithItsPieces(t *testing.T) {
 		t.Error("the copy does not fit the stream:", err)
 	}
 	landCut(t, copied, 2, stream, ledger.SplitMonth, month(2), `{"id":"b","at":"2026-02-01T00:00:00Z"}`)
+}
+
+// There it is one table with the key of the cut one, into which a pull with the same
+// configuration goes on; and so it comes back.
+func TestACutTableMovesIntoSQLiteAndBack(t *testing.T) {
+	t.Parallel()
+	from, s, stream := cutStore(t, ledger.SplitMonth)
+	records := []string{`{"id":"a","at":"2026-01-02T00:00:00.123456Z","price":1}`, `{"id":"a","at":"2026-01-31T23:59:59.999999Z"}`, `{"id":"late","at":"2027-04-01T00:00:00Z","new":1}`}
+	landCut(t, s, 1, stream, ledger.SplitMonth, month(1), records...)
+	file, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "winch.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	move(t, s, file)
+
+	fitted, err := file.PrepareSplit(t.Context(), "shop", priced(connector.TypeBigint), ledger.SchemaFreeze, ledger.SplitMonth)
+	if err != nil || !slices.Equal(fitted.PrimaryKey, stream.PrimaryKey) {
+		t.Fatalf("in SQLite the key is %v, %v, want %v", fitted.PrimaryKey, err, stream.PrimaryKey)
+	}
+	if got := landCut(t, file, 2, fitted, ledger.SplitMonth, month(1), records...); got.Unchanged != 3 {
+		t.Errorf("read again in SQLite: %+v, want 3 unchanged", got)
+	}
+	// Without split, and with no table, the key is the declared one.
+	wantMisfit(t, prepareSplit(t, file, "shop", ledger.Whole), "the primary key is (id, at), the stream declares (id)")
+	if err := prepareSplit(t, file, "other", ledger.SplitMonth); err != nil {
+		t.Error(err)
+	}
+
+	to := migrated.Database(t)
+	back := open(t, to)
+	move(t, file, back)
+	const rows = "SELECT id, at, price, _extra::text, _winch_hash FROM shop.orders ORDER BY 1, 2"
+	if diff := cmp.Diff(query(t, from, rows), query(t, to, rows)); diff != "" {
+		t.Errorf("(-there +back):\n%s", diff)
+	}
+	_, err = back.PrepareSplit(t.Context(), "shop", priced(connector.TypeBigint), ledger.SchemaEvolve, ledger.SplitMonth)
+	wantMisfit(t, err, "split: month wants it cut by at, and it is one table", "rename the table shop.orders")
+}
+
+func prepareSplit(t *testing.T, s sink.Sink, source string, split ledger.Split) error {
+	t.Helper()
+	_, err := s.PrepareSplit(t.Context(), source, priced(connector.TypeBigint), ledger.SchemaEvolve, split)
+	return err
 }
 
 func TestARenamedTableMovesIntoACutOne(t *testing.T) {

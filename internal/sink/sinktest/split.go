@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -108,6 +109,32 @@ var cutCases = map[string]func(*testing.T, Harness){
 		later := day(0).Since.Add(time.Hour)
 		land(2, day(0), call("a", later, 1))
 		s.wantRows(t, "calls", []string{"id", "at"}, line("a", stamp(later)))
+	},
+
+	"a record without a time is set aside, and nothing of its slice vanishes meanwhile": func(t *testing.T, h Harness) {
+		s := open(t, h)
+		land := s.cut(t, calls)
+		land(1, day(0), call("a", day(0).Since, 1), call("b", day(0).Since, 1))
+		// One table takes it as a row, which is in no window.
+		fitted, want := calls, []string{"a", "c"}
+		if h.Cuts {
+			fitted, want = sink.SplitKey(calls, ledger.SplitMonth), []string{"a", "b"}
+		}
+		for run, none := range []string{`{"id":"c","at":null,"seconds":1}`, `{"id":"c","at":"","seconds":1}`, `{"id":"c","seconds":1}`} {
+			a := attempt(int64(run+2), fitted, day(0))
+			a.Split = ledger.SplitMonth
+			counts := s.read(t, a, call("a", day(0).Since, 1), none)
+			if h.Cuts {
+				wantCounts(t, ledger.Counts{Rows: 1, Unchanged: 1, Quarantined: 1}, counts)
+				s.wantHeld(t, calls.Name, none)
+			}
+		}
+		s.wantRows(t, "calls", []string{"id"}, want...)
+		// Read without it, what the vendor no longer reports goes, and what was set
+		// aside too.
+		land(9, day(0), call("a", day(0).Since, 1))
+		s.wantHeld(t, calls.Name)
+		s.wantRows(t, "calls", []string{"id"}, slices.DeleteFunc(want, func(id string) bool { return id == "b" })...)
 	},
 
 	"windows of several months, and rows outside of them": func(t *testing.T, h Harness) {

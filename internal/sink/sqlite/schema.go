@@ -177,6 +177,20 @@ func (t table) atRest(ctx context.Context, q querier) (map[string]restingColumn,
 	return rest, rows.Err()
 }
 
+func keyAtRest(rest map[string]restingColumn) (key []string) {
+	for name, c := range rest {
+		if c.position > 0 {
+			key = append(key, name)
+		}
+	}
+	slices.SortFunc(key, func(a, b string) int { return rest[a].position - rest[b].position })
+	return key
+}
+
+func sameColumns(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
 // usable refuses a table that no column by column change makes fit.
 func (t table) usable(ctx context.Context, q querier, rest map[string]restingColumn) error {
 	source, stream, _ := strings.Cut(t.name, ".")
@@ -188,14 +202,8 @@ func (t table) usable(ctx context.Context, q querier, rest map[string]restingCol
 	if !slices.Equal(kinds, []string{"table"}) {
 		return t.misfit("rename it, or give the source another name", "there is a view of this name")
 	}
-	var key []string
-	for name, c := range rest {
-		if c.position > 0 {
-			key = append(key, name)
-		}
-	}
-	slices.SortFunc(key, func(a, b string) int { return rest[a].position - rest[b].position })
-	if want := t.stream.PrimaryKey; !slices.Equal(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(key))) {
+	key := keyAtRest(rest)
+	if want := t.stream.PrimaryKey; !sameColumns(want, key) {
 		return t.misfit(rename, "the primary key is (%s), the stream declares (%s)", strings.Join(key, ", "), strings.Join(want, ", "))
 	}
 	written := []string{}
