@@ -30,6 +30,10 @@ test-postgres: ## run the PostgreSQL sink's tests on every supported version, fe
 test-installed: ## the same on the other versions that this machine has, and say which ran
 	./scripts/postgres.sh --installed
 
+.PHONY: test-pooler
+test-pooler: ## run the PostgreSQL sink's suite through PgBouncer, installed if need be
+	./scripts/pooler.sh
+
 .PHONY: test-race
 test-race: ## run all tests under the race detector
 	$(GO) test -race -shuffle=on ./...
@@ -69,6 +73,10 @@ kill: ## kill agent, plugins and PostgreSQL at random moments, 200 times each st
 .PHONY: bench-parts
 bench-parts: ## measure splitting, decoding, encoding and the boundary, each alone
 	$(GO) test -run '^$$' -bench 'ArrayOfRecords|Decode|Encode|Pull' -benchmem ./internal/jsonscan ./internal/record ./internal/sink/postgres ./internal/plugin
+
+.PHONY: bench-sink
+bench-sink: ## measure writers side by side, and tables that could be slow, against PostgreSQL's own floor
+	$(GO) test -run '^$$' -bench 'Writers|Shapes' -benchtime 2x -timeout 60m ./internal/sink/postgres
 
 .PHONY: bench-plan
 bench-plan: ## measure planning 1,000 streams x 5 years of days, and the size of the ledger

@@ -44,13 +44,13 @@ var shared = sync.OnceValues(func() (*Server, error) { return start(Options{}) }
 func Database(t testing.TB) string {
 	t.Helper()
 	if external := os.Getenv(EnvURL); external != "" {
-		return createOn(t, external, "template0", true)
+		return createOn(t, nil, external, "template0")
 	}
 	server, err := shared()
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	return createOn(t, server.URL(), "template0", true)
+	return createOn(t, server, server.URL(), "template0")
 }
 
 // A Template is the content of a database that many tests begin with, such as the
@@ -95,13 +95,13 @@ func (m *Template) Database(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	return createOn(t, server.URL(), template, true)
+	return createOn(t, server, server.URL(), template)
 }
 
 // Database returns the URL of a fresh, empty database on this server.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	return createOn(t, s.URL(), "template0", false)
+	return createOn(t, s, s.URL(), "template0")
 }
 
 // Installed returns the major versions whose programs this machine has, each
@@ -120,21 +120,24 @@ func Installed() ([]int, error) {
 	return majors, nil
 }
 
-func createOn(t testing.TB, server, template string, drop bool) string {
+// createOn creates a database until the test ends, on a server of ours or, if on is
+// nil, on another.
+func createOn(t testing.TB, on *Server, server, template string) string {
 	t.Helper()
 	name := newName()
 	if err := create(t.Context(), server, name, template); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	if drop {
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
-			defer cancel()
-			if err := execute(ctx, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
-				t.Errorf("pgtest: %v", err)
-			}
-		})
-	}
+	t.Cleanup(func() {
+		if on != nil && on.process == nil {
+			return // the test killed it
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+		defer cancel()
+		if err := execute(ctx, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
 	address := within(server, name)
 	if address == "" {
 		t.Fatalf("pgtest: %s is not a URL", EnvURL) // the cause would print a password

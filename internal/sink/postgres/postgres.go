@@ -224,21 +224,23 @@ func (s *Sink) examine(ctx context.Context) error {
 	return nil
 }
 
-// sharesSessions reports whether two clients at the same time get one server
-// process, which only a pooler in transaction or statement mode does.
+// sharesSessions reports whether a client gets a server process that is not its
+// own, as it does from a pooler in transaction or statement mode. Such a one gives
+// two clients the same process or, if it hands them out in turn, a client that asks
+// twice at once two of them.
 func (s *Sink) sharesSessions(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	other, err := pgx.ConnectConfig(ctx, s.config)
 	if err != nil {
 		return false, err
 	}
 	defer closeConn(ctx, other)
-	var pids [2]uint32
-	for i, c := range []*pgx.Conn{conn, other} {
+	var pids [4]uint32
+	for i, c := range []*pgx.Conn{conn, other, other, conn} {
 		if err := c.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pids[i]); err != nil {
 			return false, err
 		}
 	}
-	return pids[0] == pids[1], nil
+	return pids[0] == pids[1] || pids[1] != pids[2] || pids[0] != pids[3], nil
 }
 
 // querier is a transaction, or a connection on which one is open.

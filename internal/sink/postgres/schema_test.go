@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -110,7 +111,9 @@ func wantMisfit(t *testing.T, err error, parts ...string) {
 
 func exec(t testing.TB, address, sql string) {
 	t.Helper()
-	if _, err := connect(t, address).Exec(t.Context(), sql); err != nil {
+	conn := connect(t, address)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 }
