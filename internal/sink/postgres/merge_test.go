@@ -66,10 +66,12 @@ func TestMergeIsNotQuadraticWhereTheEstimateIsBad(t *testing.T) {
 
 func TestWritersOfOneTableDoNotDeadlock(t *testing.T) {
 	t.Parallel()
-	s := prepared(t, migrated.Database(t))
+	address := migrated.Database(t)
+	agents := []*Sink{prepared(t, address), open(t, address)} // which share the server's lock alone
 	const writers, rounds, rows = 4, 5, 500
 	group, ctx := errgroup.WithContext(t.Context())
 	for n := range writers {
+		s := agents[n/2]
 		group.Go(func() error {
 			for round := range rounds {
 				a := attempt(int64(1 + n*rounds + round))
@@ -154,5 +156,44 @@ FROM pg_attribute WHERE attrelid = 'shop."order"'::regclass AND attnum > 0 ORDER
 	}
 	if diff := cmp.Diff(want, columns); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
+	}
+}
+
+// Rows of a table that winch did not fill lie in any order. A window's are found all
+// the same without reading the table.
+func TestAWindowOfAnAdoptedTableIsFoundByItsTime(t *testing.T) {
+	t.Parallel()
+	address := migrated.Database(t)
+	s := open(t, address)
+	exec(t, address, "CREATE SCHEMA shop")
+	exec(t, address, `CREATE TABLE shop.orders (id text COLLATE "C" PRIMARY KEY, at timestamptz, price bigint)`)
+	exec(t, address, `INSERT INTO shop.orders SELECT 'o' || n, '2024-01-01Z'::timestamptz + n * 7919 % 1000 * interval '1 day', n FROM generate_series(1, 50000) n`)
+	stream, err := s.Prepare(t.Context(), "shop", priced(connector.TypeBigint), ledger.SchemaEvolve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, address, "ANALYZE shop.orders")
+	var pages, read int
+	table := newTable("shop", stream)
+	sql := table.countScope()
+	for i, value := range []string{"1", "'2026-01-01'", "''", "'2026-03-01Z'", "'2026-03-02Z'"} {
+		sql = strings.ReplaceAll(sql, fmt.Sprint("$", i+1), value)
+	}
+	conn := connect(t, address)
+	defer func() { _ = conn.Close(t.Context()) }()
+	const blocks = "SELECT pg_relation_size('shop.orders') / 8192, pg_stat_get_xact_blocks_fetched('shop.orders'::regclass)"
+	for _, statement := range []string{"BEGIN", sql} {
+		queryOn(t, conn, statement)
+	}
+	if err := conn.QueryRow(t.Context(), blocks).Scan(&pages, &read); err != nil {
+		t.Fatal(err)
+	}
+	if read == 0 || read > pages/4 {
+		t.Errorf("%d pages of %d were read for 50 rows", read, pages)
+	}
+	// What it lands is what it replaces.
+	landOrders(t, s, 1, stream, `{"id":"new","at":"2026-03-01T10:00:00Z","price":5}`)
+	if got := query(t, address, "SELECT count(*)::text, count(*) FILTER (WHERE at >= '2026-03-01Z' AND at < '2026-03-02Z')::text FROM shop.orders")[0]; got[0] != "49951" || got[1] != "1" {
+		t.Errorf("rows, and of the window: %v, want 49951 and 1", got)
 	}
 }

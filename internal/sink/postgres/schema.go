@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/record"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -121,8 +122,12 @@ func (t table) changes(op string, rest restingTable, stream connector.Stream, po
 	if name := t.timeColumn.Name; name != "" && !slices.Contains(rest.indexes, name) {
 		// What vanished from a window is looked for by time. Slices land one after
 		// another, so that rows of a time lie together: a BRIN index then finds
-		// them and costs next to nothing.
-		changes = append(changes, fmt.Sprintf("CREATE INDEX ON %s USING brin (%s) WITH (autosummarize = on)", t.name(), quote(name)))
+		// them and costs next to nothing. Rows that somebody else wrote lie anyhow.
+		index := "USING brin (%s) WITH (autosummarize = on)"
+		if _, ours := rest.columns[record.ColumnHash]; rest.exists && !ours {
+			index = "(%s)"
+		}
+		changes = append(changes, fmt.Sprintf("CREATE INDEX ON %s "+index, t.name(), quote(name)))
 	}
 	return append(changes, t.comments(rest, stream)...), stream, nil
 }
