@@ -114,6 +114,33 @@ func TestCommittedRowsSurviveKillAndRestart(t *testing.T) {
 	}
 }
 
+func TestAReplicaFollowsAndIsPromoted(t *testing.T) {
+	t.Parallel()
+	primary := Start(t, Options{})
+	replica := primary.Replica(t)
+	if err := execute(t.Context(), primary.URL(), "CREATE TABLE sent AS SELECT 1 AS id"); err != nil {
+		t.Fatal(err)
+	}
+	const there = "SELECT to_regclass('sent') IS NOT NULL"
+	conn := connect(t, replica.URL())
+	for arrived := false; !arrived; {
+		if err := conn.QueryRow(t.Context(), there).Scan(&arrived); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const write = "INSERT INTO sent VALUES (2)"
+	if err := execute(t.Context(), replica.URL(), write); err == nil {
+		t.Error("a replica takes writes")
+	}
+	primary.Kill(t)
+	if err := execute(t.Context(), replica.URL(), "SELECT pg_promote()"); err != nil {
+		t.Fatal(err)
+	}
+	if err := execute(t.Context(), replica.URL(), write); err != nil {
+		t.Error("promoted:", err)
+	}
+}
+
 func TestLoopbackAsksForThePassword(t *testing.T) {
 	t.Parallel()
 	s := Start(t, Options{Loopback: true})

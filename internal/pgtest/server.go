@@ -132,7 +132,33 @@ func (s *Server) Clone(t testing.TB, standby bool) *Server {
 	return clone
 }
 
-// markStandby makes the server a replica, of a primary that never sends anything.
+// Replica starts a read-only server that follows this one, which is restarted for
+// it. It takes writes once pg_promote() is called there.
+func (s *Server) Replica(t testing.TB) *Server {
+	t.Helper()
+	s.Kill(t)
+	o := s.options
+	o.Settings = maps.Clone(o.Settings)
+	if o.Settings == nil {
+		o.Settings = map[string]string{}
+	}
+	o.Settings["primary_conninfo"] = "host=" + s.dir + " port=" + s.port + " user=winch"
+	replica, err := prepare(o, s.programs, s.dataDir())
+	if err == nil {
+		err = replica.markStandby()
+	}
+	s.Restart(t)
+	if err == nil {
+		err = replica.launch()
+	}
+	if err != nil {
+		t.Fatalf("pgtest: replica: %v", err)
+	}
+	t.Cleanup(replica.stop)
+	return replica
+}
+
+// markStandby makes the server a replica.
 func (s *Server) markStandby() error {
 	file := filepath.Join(s.dataDir(), "standby.signal")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {

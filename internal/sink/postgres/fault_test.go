@@ -347,3 +347,54 @@ func TestReplicaIsReportedAndFailoverGoesOn(t *testing.T) {
 		t.Errorf("location %s, want all three servers", after.Location())
 	}
 }
+
+// What the replica has confirmed is there after it has taken over, and what was
+// under way is not. The agent goes on without a restart.
+func TestFailoverToAStreamingReplicaGoesOn(t *testing.T) {
+	t.Parallel()
+	primary := pgtest.Start(t, pgtest.Options{Loopback: true, Durable: true})
+	replica := primary.Replica(t)
+	both := mustParse(t, primary.LoopbackURL())
+	both.Host += "," + mustParse(t, replica.LoopbackURL()).Host
+	both.RawQuery = "target_session_attrs=read-write"
+	query(t, primary.URL(), "ALTER SYSTEM SET synchronous_standby_names = '*'")
+	query(t, primary.URL(), "SELECT pg_reload_conf()")
+	for len(query(t, primary.URL(), "SELECT pid::text FROM pg_stat_replication WHERE sync_state = 'sync'")) == 0 {
+	}
+
+	s := prepared(t, both.String())
+	reader, err := Open(t.Context(), replica.LoopbackURL(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	_, err = reader.Prepare(t.Context(), "archive", calls, ledger.SchemaEvolve)
+	wantFault(t, err, sink.FaultReadOnly, "read-only", "the primary")
+
+	land(t, s, 1, 0, 50, "before")
+	w := begin(t, s, attempt(2))
+	for id := range 60 {
+		if err := w.Record(call(id, "after")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	primary.Kill(t)
+	_, err = w.Commit(t.Context(), connector.Usage{})
+	wantRetryable(t, err)
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	query(t, replica.URL(), "SELECT pg_promote()")
+	if got := query(t, replica.URL(), `SELECT count(*)::text, min(note), max(note), (SELECT string_agg(state || rows, ',') FROM winch.slices) FROM shop."order"`)[0]; cmp.Diff([]string{"50", "before", "before", "held50"}, got) != "" {
+		t.Errorf("after the failover: %v", got)
+	}
+	// Sessions with the dead server fail once each.
+	for range statementConns + defaultWriters + commitConns {
+		if _, err := s.Entries(t.Context(), "shop"); err != nil {
+			wantRetryable(t, err)
+		}
+	}
+	if counts := land(t, s, 3, 0, 60, "after"); counts.Inserted != 10 || counts.Updated != 50 {
+		t.Errorf("the next attempt: %+v", counts)
+	}
+}
