@@ -267,6 +267,7 @@ func (s *Server) arguments() []string {
 	if !s.options.Durable {
 		settings["fsync"] = "off"
 		settings["full_page_writes"] = "off"
+		settings["dynamic_shared_memory_type"] = "mmap" // in its directory, which goes also when the server is killed
 	}
 	for name, value := range s.options.Settings {
 		settings[name] = value

@@ -64,6 +64,33 @@ func TestMergeIsNotQuadraticWhereTheEstimateIsBad(t *testing.T) {
 	}
 }
 
+// Without statistics the planner takes a few staged rows for many, and reads all of
+// the table to update them.
+func TestAFewChangedRowsAreLookedUp(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, pgtest.Options{Settings: map[string]string{
+		"session_preload_libraries": "auto_explain", "auto_explain.log_min_duration": "0", "autovacuum": "off",
+	}})
+	address := server.Database(t)
+	s := prepared(t, address)
+	land(t, s, 1, 0, 20_000, "x")
+	query(t, address, `VACUUM ANALYZE shop."order"`)
+	query(t, address, "SELECT 'the plans that count'")
+	a := attempt(2)
+	a.Resumed = true // or the others would vanish
+	w := begin(t, s, a)
+	write(t, w, 0, 20, "y")
+	if counts, err := w.Commit(t.Context(), connector.Usage{}); err != nil || counts.Updated != 20 {
+		t.Fatalf("%+v, %v", counts, err)
+	}
+	plans := explained(t, server)
+	_, update, found := strings.Cut(plans, "Update on")
+	update, _, _ = strings.Cut(update, "LOG:")
+	if !found || strings.Contains(update, `Seq Scan on "order"`) {
+		t.Errorf("the update reads the whole table:\n%s", update)
+	}
+}
+
 func TestWritersOfOneTableDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	address := migrated.Database(t)
