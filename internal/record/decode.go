@@ -8,8 +8,9 @@ import (
 	"github.com/winchdata/winch/internal/jsonscan"
 )
 
-// Decode reads one record into row. An error is an *Error: the record is at
-// fault, and row then holds nothing of use.
+// Decode reads one record into row, which refers to raw and is good until raw
+// changes. An error is an *Error: the record is at fault, and row then holds
+// nothing of use.
 //
 // What is not declared lands in Extra as it stands in the record: below a key
 // that leads to a column, only the undeclared rest of it, unless a json column
@@ -26,16 +27,16 @@ func (d *Decoder) Decode(raw []byte, row *Row) error {
 	if i := jsonscan.SkipSpace(raw, 0); i < len(raw) && raw[i] != '{' {
 		return notObject(raw)
 	}
-	row.reset(d, raw)
-	if err := d.read(row, false); err != nil {
+	row.reset(d)
+	if err := d.read(raw, row, false); err != nil {
 		// A repeated or escaped key is rare enough to be looked at only now: a
 		// value that was refused may be one that the record itself replaces.
 		canonical, err := d.appendCanonical(nil, raw, d.root)
 		if err != nil {
 			return wholeError(err)
 		}
-		row.reset(d, canonical)
-		if err := d.read(row, true); err != nil {
+		row.reset(d)
+		if err := d.read(canonical, row, true); err != nil {
 			return wholeError(err)
 		}
 	}
@@ -68,7 +69,7 @@ func wholeError(err error) error {
 // in its usual form.
 var errRewrite = errors.New("the record has to be rewritten")
 
-func (row *Row) reset(d *Decoder, raw []byte) {
+func (row *Row) reset(d *Decoder) {
 	if row.owner != d || len(row.Values) != len(d.plans) {
 		row.owner = d
 		row.Values = make([]Value, len(d.plans))
@@ -82,7 +83,7 @@ func (row *Row) reset(d *Decoder, raw []byte) {
 	}
 	clear(row.seen)
 	row.keys.reset()
-	row.buf = append(row.buf[:0], raw...)
+	row.buf = row.buf[:0]
 	row.extra = append(row.extra[:0], '{')
 	row.Extra = nil
 }
@@ -96,7 +97,7 @@ func (n *node) guess(row *Row) {
 	}
 }
 
-// A reader is one reading of the record b into row.
+// A reader is one reading of the record b into row, whose values may lie in b.
 type reader struct {
 	d   *Decoder
 	row *Row
@@ -106,8 +107,8 @@ type reader struct {
 	distinct bool
 }
 
-func (d *Decoder) read(row *Row, distinct bool) error {
-	r := reader{d, row, row.buf, distinct}
+func (d *Decoder) read(raw []byte, row *Row, distinct bool) error {
+	r := reader{d, row, raw, distinct}
 	end, err := r.object(d.root, jsonscan.SkipSpace(r.b, 0), 1, true)
 	if err != nil {
 		return err

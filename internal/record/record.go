@@ -19,12 +19,13 @@ type Value struct {
 	Float float64
 	// Bytes holds text as valid UTF-8 without NUL; a numeric as a decimal
 	// literal such as -12.50 (digits, at most one point, no exponent); json as
-	// valid JSON text. It is good until the next Decode into the same Row.
+	// valid JSON text. It lies in the record where it stands there as it is, and
+	// is good until that changes or the next Decode into the same Row.
 	Bytes []byte
 }
 
-// A Row is a decoded record. It is reused: its memory is good until the next
-// Decode.
+// A Row is a decoded record. It is reused, and refers to the record: it is good
+// until the next Decode into it, or until the record's bytes change.
 type Row struct {
 	// Values are in the order of Decoder.Columns.
 	Values []Value
@@ -36,7 +37,7 @@ type Row struct {
 	// in every sink and in every process.
 	Hash [16]byte
 
-	buf   []byte // the record, then what had to be decoded: what Bytes points into
+	buf   []byte // what had to be decoded: what other Bytes point into
 	extra []byte // what Extra points into
 	plain []byte // what Hash is taken of
 
