@@ -1,15 +1,29 @@
 package postgres
 
-import "math/bits"
+import (
+	"bytes"
+	"math/bits"
+
+	"github.com/zeebo/xxh3"
+)
 
 // seen remembers keys by their hashes in bounded memory. It never forgets one;
 // sometimes it takes a new key for a known one. It is a blocked Bloom filter: a
 // key's bits lie in one cache line. When one filter holds its share of keys a
 // larger one follows, up to the last, which only gets less sharp.
+//
+// A key beyond all before it, above or below, is new without a look at the
+// filters, as all are of a vendor that sorts by key. Such keys wait for the
+// filters together: each is a cache miss, and those of a loop overlap.
 type seen struct {
-	filters []filter
-	room    int // keys that the last filter still takes at its sharpness
+	low, high []byte // between them, inclusive, are all keys
+	waiting   []uint64
+	filters   []filter
+	room      int // keys that the last filter still takes at its sharpness
 }
+
+// together is how many keys wait for the filters at most.
+const together = 256
 
 type block [8]uint64
 
@@ -23,12 +37,49 @@ var filterBits = [...]uint{19, 22, 25, 27}
 const bitsPerKey = 64
 
 // add remembers a key and reports whether it may have been there before.
-func (s *seen) add(hash uint64) (maybe bool) {
+func (s *seen) add(key []byte) (maybe bool) {
+	hash := xxh3.Hash(key)
+	if s.extend(key) {
+		if s.waiting = append(s.waiting, hash); len(s.waiting) == together {
+			s.settle()
+		}
+		return false
+	}
+	s.settle()
 	for _, f := range s.filters {
 		if f.has(hash) {
 			return true
 		}
 	}
+	s.set(hash)
+	return false
+}
+
+// extend reports whether a key lies beyond all before it, which it then does not
+// any more.
+func (s *seen) extend(key []byte) bool {
+	switch {
+	case s.high == nil:
+		s.low, s.high = append([]byte{}, key...), append([]byte{}, key...)
+	case bytes.Compare(key, s.high) > 0:
+		s.high = append(s.high[:0], key...)
+	case bytes.Compare(key, s.low) < 0:
+		s.low = append(s.low[:0], key...)
+	default:
+		return false
+	}
+	return true
+}
+
+// settle brings the keys that wait into the filters.
+func (s *seen) settle() {
+	for _, hash := range s.waiting {
+		s.set(hash)
+	}
+	s.waiting = s.waiting[:0]
+}
+
+func (s *seen) set(hash uint64) {
 	if s.room == 0 && len(s.filters) < len(filterBits) {
 		size := filterBits[len(s.filters)]
 		s.filters = append(s.filters, make(filter, 1<<(size-9)))
@@ -36,7 +87,6 @@ func (s *seen) add(hash uint64) (maybe bool) {
 	}
 	s.room = max(0, s.room-1)
 	s.filters[len(s.filters)-1].set(hash)
-	return false
 }
 
 // at returns the hash's block and its eight bits there: one in each word.

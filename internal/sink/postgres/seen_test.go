@@ -7,8 +7,33 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-func keyHash(i int) uint64 {
-	return xxh3.Hash(binary.BigEndian.AppendUint64(nil, uint64(i)))
+// sorted returns keys in their order, scattered in none.
+func sorted(i int) []byte    { return binary.BigEndian.AppendUint64(nil, uint64(i)) }
+func scattered(i int) []byte { return binary.BigEndian.AppendUint64(nil, xxh3.Hash(sorted(i))) }
+
+func TestSeenKnowsKeysThatCameSorted(t *testing.T) {
+	t.Parallel()
+	const keys = 100_000
+	for name, key := range map[string]func(i int) []byte{
+		"ascending":  sorted,
+		"descending": func(i int) []byte { return sorted(keys - i) },
+		"both ways":  func(i int) []byte { return sorted(keys + i*(i%2*2-1)) },
+	} {
+		var s seen
+		for i := range keys {
+			if s.add(key(i)) {
+				t.Fatalf("%s: new key %d was taken for a known one", name, i)
+			}
+			if i%100 == 0 && !s.add(key(i-i%97)) { // also one that still waits
+				t.Fatalf("%s: key %d was forgotten", name, i-i%97)
+			}
+		}
+		for i := range keys {
+			if !s.add(key(i)) {
+				t.Fatalf("%s: key %d was forgotten", name, i)
+			}
+		}
+	}
 }
 
 func TestSeenForgetsNothingAndRarelyErrs(t *testing.T) {
@@ -17,10 +42,10 @@ func TestSeenForgetsNothingAndRarelyErrs(t *testing.T) {
 	const keys = 1_000_000
 	wrong := 0
 	for i := range keys {
-		if s.add(keyHash(i)) {
+		if s.add(scattered(i)) {
 			wrong++
 		}
-		if before := i / 2; !s.add(keyHash(before)) {
+		if before := i / 2; !s.add(scattered(before)) {
 			t.Fatalf("key %d was forgotten", before)
 		}
 	}
@@ -42,12 +67,12 @@ func TestSeenStaysBoundedAndSoundBeyondItsRoom(t *testing.T) {
 	const keys = 3_000_000 // more than the last filter's share
 	wrong := 0
 	for i := range keys {
-		if s.add(keyHash(i)) {
+		if s.add(scattered(i)) {
 			wrong++
 		}
 	}
 	for i := 0; i < keys; i += 500 {
-		if !s.add(keyHash(i)) {
+		if !s.add(scattered(i)) {
 			t.Fatalf("key %d was forgotten", i)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/zeebo/xxh3"
 
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/quarantine"
@@ -128,7 +127,7 @@ func (w *writer) Record(raw []byte) error {
 	}
 	w.keyText = w.decoder.AppendKey(w.keyText[:0], &w.row)
 	c, again := w.fresh, int64(0)
-	if w.known.add(xxh3.Hash(w.keyText)) {
+	if w.known.add(w.keyText) {
 		if w.repeats == nil {
 			w.repeats = newChunk(&w.sink.memory, w.sink.chunk, true)
 		}
