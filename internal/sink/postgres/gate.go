@@ -12,6 +12,10 @@ import (
 type gate struct {
 	held    chan struct{}
 	commits atomic.Int64 // of all writers, counted while the gate is held
+
+	mu      sync.Mutex
+	writers int           // that are open
+	claimed chan struct{} // closed when the claim ends; nil if there is none
 }
 
 type gates struct {
@@ -50,4 +54,54 @@ func (g *gate) tryEnter() bool {
 	}
 }
 
-func (g *gate) leave() { <-g.held }
+// leave ends what the holder of the gate has.
+func (g *gate) leave() {
+	g.yield()
+	<-g.held
+}
+
+// open counts a writer until it is closed.
+func (g *gate) open(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.writers += n
+}
+
+// claim lets the holder of the gate have the table to itself until it yields, if
+// its writer is the only one.
+func (g *gate) claim() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.writers > 1 || g.claimed != nil {
+		return false
+	}
+	g.claimed = make(chan struct{})
+	return true
+}
+
+func (g *gate) yield() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.claimed != nil {
+		close(g.claimed)
+		g.claimed = nil
+	}
+}
+
+// unclaimed returns when nobody has the table to itself. A writer that uses the
+// table outside of the gate waits here, without a connection, instead of for the
+// server's lock with one.
+func (g *gate) unclaimed(ctx context.Context) error {
+	g.mu.Lock()
+	claimed := g.claimed
+	g.mu.Unlock()
+	if claimed == nil {
+		return nil
+	}
+	select {
+	case <-claimed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

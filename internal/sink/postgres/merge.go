@@ -47,6 +47,9 @@ func (w *writer) merge(ctx context.Context, l landing) (ledger.Counts, error) {
 	if err := w.placeRest(ctx); err != nil {
 		return w.counts, err
 	}
+	if err := w.dress(ctx); err != nil {
+		return w.counts, err
+	}
 	merged, err := w.mergeRows(ctx)
 	if err != nil {
 		return w.counts, err

@@ -34,6 +34,11 @@ const briskChunk = 2 * time.Second
 func (w *writer) send(ctx context.Context, c *chunk) error {
 	w.using.Lock()
 	defer w.using.Unlock()
+	if w.tx == nil {
+		if err := w.gate.unclaimed(ctx); err != nil {
+			return err
+		}
+	}
 	if err := w.settleIn(ctx); err != nil {
 		return err
 	}
@@ -46,6 +51,11 @@ func (w *writer) send(ctx context.Context, c *chunk) error {
 	if w.route == undecided {
 		if err := w.choose(ctx); err != nil {
 			return err
+		}
+		if w.tx != nil && w.tx.first {
+			if err := w.undress(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	copied, err := w.tryDirect(ctx, c)
@@ -66,10 +76,11 @@ func (w *writer) send(ctx context.Context, c *chunk) error {
 // choose finds out whether rows of the slice are at rest.
 func (w *writer) choose(ctx context.Context) error {
 	const query = `, COALESCE((SELECT rows = 0 OR inserted = rows AND ($6 OR state = 'partial') FROM winch.slices
-WHERE source = $1 AND stream = $2 AND partition = $3 AND since = $4 AND until = $5 AND first_read_at IS NOT NULL), true)`
-	var empty, fresh bool
+WHERE source = $1 AND stream = $2 AND partition = $3 AND since = $4 AND until = $5 AND first_read_at IS NOT NULL), true),
+NOT EXISTS (SELECT FROM winch.slices WHERE source = $1 AND stream = $2 AND first_read_at IS NOT NULL)`
+	var empty, fresh, first bool
 	args := append(sliceValues(w.attempt.Slice), w.table.mode == connector.ModeCursor)
-	err := w.conn.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM "+w.table.name()+")"+query, args...).Scan(&empty, &fresh)
+	err := w.conn.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM "+w.table.name()+")"+query, args...).Scan(&empty, &fresh, &first)
 	if err != nil {
 		return err
 	}
@@ -77,7 +88,7 @@ WHERE source = $1 AND stream = $2 AND partition = $3 AND since = $4 AND until = 
 		w.route = direct
 	}
 	if w.tx != nil {
-		w.tx.empty = empty
+		w.tx.empty, w.tx.first = empty, empty && first
 	}
 	return nil
 }
@@ -107,6 +118,9 @@ func (w *writer) tryDirect(ctx context.Context, c *chunk) (copied bool, err erro
 	}
 	if copied, err = w.copyDirect(ctx, c); !copied {
 		w.route = asked
+		if err == nil {
+			err = w.dress(ctx)
+		}
 	}
 	return copied, err
 }

@@ -142,6 +142,7 @@ func TestCommitThatWaitsForATableHoldsNoConnection(t *testing.T) {
 	address := migrated.Database(t)
 	s := prepared(t, address)
 	s.brisk = time.Hour
+	wantCommit(t, begin(t, s, tomorrow(9)), ledger.Counts{}) // a table's first slice has it to itself
 	large := begin(t, s, attempt(1)).(*writer)
 	write(t, large, 0, 10, "x")
 	if err := errors.Join(large.flush(t.Context(), large.fresh), large.wait(t.Context())); err != nil {

@@ -18,6 +18,8 @@ import (
 type transaction struct {
 	gate        *gate
 	empty       bool                     // the table had no rows when the lock was taken
+	first       bool                     // and no slice of the stream ever landed
+	bare        bare                     // the table's indexes, while they are dropped
 	quarantined map[quarantine.Key]int64 // ids of the records that it set aside
 	quiet       func()                   // ends the signs of life; nil if there are none
 }

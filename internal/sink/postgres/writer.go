@@ -107,6 +107,7 @@ func (s *Sink) writer(ctx context.Context, a sink.Attempt) (*writer, error) {
 		fresh: newChunk(&s.memory, s.chunk, false),
 	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
+	w.gate.open(1)
 	return w, nil
 }
 
@@ -291,5 +292,6 @@ func (w *writer) Close() error {
 		c.drop(reusable)
 	}
 	w.fresh, w.repeats, w.idle, w.sending = nil, nil, nil, nil
+	w.gate.open(-1)
 	return nil
 }

@@ -72,10 +72,13 @@ var snapshotCases = map[string]func(*testing.T, Harness){
 		s := open(t, h)
 		s.prepare(t, customers)
 		w := s.begin(t, attempt(1, customers, whole))
+		emit(t, w, customer(0, "Ada")) // whoever reads while a table is filled for the first time may have to wait
+		commit(t, w)
+		w = s.begin(t, attempt(2, customers, whole))
 		for i := range 5000 {
-			emit(t, w, customer(i, "Ada"))
+			emit(t, w, customer(i, "Bob"))
 		}
-		s.wantRows(t, "customers", []string{"id"})
+		s.wantRows(t, "customers", []string{"id", "name"}, "0 Ada")
 		commit(t, w)
 		if n := len(s.rows(t, "customers", "id")); n != 5000 {
 			t.Errorf("want 5000 rows after the commit, got %d", n)
