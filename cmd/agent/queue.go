@@ -31,10 +31,8 @@ func (a *app) enqueue(ctx context.Context, store sink.Sink, jobs []scheduler.Job
 		return err
 	}
 	defer queue.Close()
-	for _, job := range jobs {
-		if err := queue.Enqueue(ctx, job); err != nil {
-			return err
-		}
+	if err := queue.Enqueue(ctx, jobs...); err != nil {
+		return err
 	}
 	depth, err := queue.Depth(ctx)
 	if err != nil {

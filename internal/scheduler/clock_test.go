@@ -21,11 +21,14 @@ func (e elsewhere) Now(ctx context.Context) (time.Time, error) {
 	return now.Add(e.by), err
 }
 
-func (e elsewhere) DecideTicks(ctx context.Context, source, schedule string, from time.Time, decide func(sink.TickState) []sink.Tick) ([]sink.Tick, error) {
-	ticks, err := e.Schedules.DecideTicks(ctx, source, schedule, from, func(state sink.TickState) []sink.Tick {
-		state.Now = state.Now.Add(e.by)
-		return decide(state)
-	})
+func (e elsewhere) DecideTicks(ctx context.Context, schedules []sink.Undecided) ([]sink.Tick, error) {
+	for i, one := range schedules {
+		schedules[i].Decide = func(state sink.TickState) []sink.Tick {
+			state.Now = state.Now.Add(e.by)
+			return one.Decide(state)
+		}
+	}
+	ticks, err := e.Schedules.DecideTicks(ctx, schedules)
 	for i := range ticks {
 		ticks[i].DecidedAt = ticks[i].DecidedAt.Add(e.by)
 	}

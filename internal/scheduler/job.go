@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/winchdata/winch/internal/sink"
 )
 
 // A Trigger says what caused a job. It is the trigger that the run is recorded with.
@@ -70,9 +72,9 @@ var ErrInterrupted = errors.New("the job was interrupted")
 // A Queue holds jobs until an agent does them. It never does two jobs of one
 // source at the same time.
 type Queue interface {
-	// Enqueue adds a job, unless one of the same key is queued or being done. The
-	// trace of ctx goes with it.
-	Enqueue(ctx context.Context, job Job) error
+	// Enqueue adds jobs, all or none, each unless one of the same key is queued or
+	// being done. The trace of ctx goes with them.
+	Enqueue(ctx context.Context, jobs ...Job) error
 	// Work does jobs until drain is closed or ctx is cancelled. Closing drain takes
 	// no more jobs and waits for those that are being done; cancelling ctx cancels
 	// them too. What was interrupted stays in the queue.
@@ -83,6 +85,16 @@ type Queue interface {
 	Cancel(ctx context.Context, source string) (int, error)
 	// Depth is how many jobs wait and how many are being done, by all agents.
 	Depth(ctx context.Context) (Depth, error)
+}
+
+// A TickQueue is a queue that is part of the store. A tick that is taken then has
+// its job from the first moment on, whenever an agent dies.
+type TickQueue interface {
+	Queue
+	// DecideTicks decides ticks as sink.Schedules does, and adds the jobs of those that
+	// are taken in the same transaction. Job may be called for a decision that is not
+	// committed in the end.
+	DecideTicks(ctx context.Context, schedules []sink.Undecided, job func(context.Context, sink.Tick) Job) ([]sink.Tick, error)
 }
 
 // Depth counts the jobs of a queue.

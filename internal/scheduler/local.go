@@ -39,15 +39,17 @@ var _ Queue = (*Local)(nil)
 func NewLocal() *Local { return &Local{changed: make(chan struct{}, 1)} }
 
 // Enqueue implements Queue.
-func (q *Local) Enqueue(ctx context.Context, job Job) error {
-	job = job.Traced(ctx)
-	job.Queued = time.Now()
+func (q *Local) Enqueue(ctx context.Context, jobs ...Job) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if slices.ContainsFunc(q.jobs, func(j *localJob) bool { return j.Key() == job.Key() }) {
-		return nil
+	for _, job := range jobs {
+		if slices.ContainsFunc(q.jobs, func(j *localJob) bool { return j.Key() == job.Key() }) {
+			continue
+		}
+		job = job.Traced(ctx)
+		job.Queued = time.Now()
+		q.jobs = append(q.jobs, &localJob{Job: job})
 	}
-	q.jobs = append(q.jobs, &localJob{Job: job})
 	q.signal()
 	return nil
 }

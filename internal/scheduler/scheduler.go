@@ -8,10 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/winchdata/winch/internal/sink"
-	"github.com/winchdata/winch/internal/tracing"
 )
 
 // How the loop is timed.
@@ -19,7 +16,7 @@ const (
 	// lookEvery is how long the clock goes without a look at the store's.
 	lookEvery = 30 * time.Second
 	// reconcileEvery is how often open ticks without a job are looked for, beside at
-	// the start: an agent can die between taking a tick and queueing its job.
+	// the start: a queue in memory loses its jobs, and a person may cancel them.
 	reconcileEvery = 2 * time.Minute
 	// mostReconciled is how many open ticks, the oldest, are looked at then. What is
 	// newer would wait behind them anyway.
@@ -27,8 +24,10 @@ const (
 	// retryFirst and retryMost bound the pause after the store could not be reached.
 	retryFirst = 250 * time.Millisecond
 	retryMost  = 5 * time.Second
-	// deciders is how many schedules are decided at the same time.
+	// deciders is how many batches of schedules are decided at the same time.
 	deciders = 3
+	// together is how many schedules are decided in one transaction.
+	together = 100
 	// abandonAfter is for how long an open tick waits for an agent that has its
 	// schedule in its configuration.
 	abandonAfter = 24 * time.Hour
@@ -249,86 +248,6 @@ func (s *Scheduler) insist(ctx context.Context, what string, do func() error) er
 	}
 }
 
-// turn decides all that is due.
-func (s *Scheduler) turn(ctx context.Context, entries []*entry) error {
-	if time.Since(s.clock.looked()) >= s.lookEvery {
-		if err := s.clock.look(ctx); err != nil {
-			return err
-		}
-	}
-	now := s.clock.now()
-	var due []*entry
-	for _, e := range entries {
-		if !e.due.IsZero() && !e.due.After(now) {
-			due = append(due, e)
-		}
-	}
-	// Agents that wake at the same time share the work by going different ways.
-	rand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] })
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(deciders)
-	for _, e := range due {
-		group.Go(func() error { return s.decide(ctx, e) })
-	}
-	return group.Wait()
-}
-
-// decide decides the due ticks of one schedule and queues those that are taken.
-func (s *Scheduler) decide(ctx context.Context, e *entry) error {
-	var (
-		now     time.Time
-		through time.Time
-	)
-	decided, err := s.Store.DecideTicks(ctx, e.Source, e.Name, e.from, func(state sink.TickState) (ticks []sink.Tick) {
-		now = state.Now
-		ticks, through = e.Schedule.decide(e.from, state, s.Agent)
-		return ticks
-	})
-	if err != nil {
-		return err
-	}
-	s.clock.set(now)
-	for _, t := range decided {
-		// Whatever goes wrong here, the tick is open, and reconcile finds it.
-		if err := s.carryOut(ctx, e, t); err != nil {
-			return err
-		}
-	}
-	e.advance(through)
-	return nil
-}
-
-// carryOut tells what was decided about a tick, and queues the work of one that is
-// taken.
-func (s *Scheduler) carryOut(ctx context.Context, e *entry, t sink.Tick) (err error) {
-	ctx, span := startTick(ctx, t)
-	defer func() { tracing.End(span, err) }()
-	s.tell(ctx, t)
-	if t.Decision != sink.Taken {
-		return nil
-	}
-	return s.Queue.Enqueue(ctx, e.job(t.Tick))
-}
-
-// tell logs, counts and shows a tick that this agent decided.
-func (s *Scheduler) tell(ctx context.Context, t sink.Tick) {
-	late := t.DecidedAt.Sub(t.DueAt)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.Lateness = late
-	s.stats.MaxLateness = max(s.stats.MaxLateness, late)
-	if t.Decision == sink.Taken {
-		s.stats.Taken++
-	} else {
-		s.stats.Skipped++
-	}
-	s.Log.InfoContext(ctx, "tick "+string(t.Decision), "source", t.Source, "schedule", t.Schedule, "tick", moment(t.Tick),
-		"late", late.Round(time.Millisecond).String(), "reason", t.Reason)
-	if s.Observe != nil {
-		s.Observe(t)
-	}
-}
-
 // reconcile queues the open ticks again that have no job: those of agents that
 // died, and of this one before it was started again. The queue knows those that
 // have one.
@@ -348,13 +267,12 @@ func (s *Scheduler) reconcile(ctx context.Context, entries []*entry, all bool) e
 	for _, e := range entries {
 		known[name{e.Source, e.Name}] = e
 	}
+	var jobs []Job
 	for _, t := range open {
 		e := known[name{t.Source, t.Schedule}]
 		switch {
 		case e != nil:
-			if err := s.Queue.Enqueue(ctx, e.job(t.Tick)); err != nil {
-				return err
-			}
+			jobs = append(jobs, e.job(t.Tick))
 		case s.clock.now().Sub(t.DecidedAt) > abandonAfter:
 			s.Log.WarnContext(ctx, "tick given up: its schedule is in no configuration any more", "source", t.Source, "schedule", t.Schedule, "tick", moment(t.Tick))
 			if err := s.Store.FinishTick(ctx, t.Source, t.Schedule, t.Tick, 0); err != nil {
@@ -362,5 +280,5 @@ func (s *Scheduler) reconcile(ctx context.Context, entries []*entry, all bool) e
 			}
 		}
 	}
-	return nil
+	return s.Queue.Enqueue(ctx, jobs...)
 }

@@ -44,6 +44,24 @@ func startTick(ctx context.Context, t sink.Tick) (context.Context, trace.Span) {
 		tracing.Decision.String(string(t.Decision)), tracing.Reason.String(t.Reason)))
 }
 
+// traces are the contexts of ticks that are being decided, with the first span of
+// each. Of a decision that is not committed they are dropped, and never seen.
+type traces map[traceKey]context.Context
+
+type traceKey struct {
+	source, schedule string
+	tick             int64
+}
+
+// of returns the context of a tick, and begins its trace the first time.
+func (all traces) of(ctx context.Context, t sink.Tick) context.Context {
+	key := traceKey{t.Source, t.Schedule, t.Tick.Unix()}
+	if all[key] == nil {
+		all[key], _ = startTick(ctx, t) // ended through its context
+	}
+	return all[key]
+}
+
 // resume returns ctx with the trace that the job came with. A job that came without
 // one, as those do that are found in the store after their agent has died, begins
 // a trace; end ends its first span.

@@ -60,6 +60,17 @@ type TickState struct {
 	PausedAt time.Time
 }
 
+// An Undecided is a schedule that has ticks to decide, and how.
+type Undecided struct {
+	Source   string
+	Schedule string // its name
+	// From is the moment from which on its ticks may be undecided.
+	From time.Time
+	// Decide says what becomes of them. It does not call the store, and may be called
+	// again.
+	Decide func(TickState) []Tick
+}
+
 // Schedules keeps what was decided about ticks, so that each is decided once
 // whoever decides and whoever dies.
 type Schedules interface {
@@ -77,13 +88,12 @@ type Schedules interface {
 	// its expression has changed, the moment of that. So no past is invented.
 	RegisterSchedules(ctx context.Context, schedules []Schedule) (since []time.Time, err error)
 
-	// DecideTicks decides ticks of one schedule in one transaction. Others who
-	// decide ticks of the same source wait. It reads the state, with the ticks that
-	// are decided after the moment from, calls decide, and records the ticks that
-	// decide returns. A tick that is decided already is left as it is; the others
-	// are returned with DecidedAt, in their order. Decide does not call the store
-	// and may be called again.
-	DecideTicks(ctx context.Context, source, schedule string, from time.Time, decide func(TickState) []Tick) ([]Tick, error)
+	// DecideTicks decides ticks of some schedules in one transaction: all of them are
+	// recorded or none. Others who decide ticks of the same sources wait. For each
+	// schedule it reads the state, calls Decide, and records the ticks that Decide
+	// returns. A tick that is decided already is left as it is; the others are
+	// returned with DecidedAt, in their order.
+	DecideTicks(ctx context.Context, schedules []Undecided) ([]Tick, error)
 
 	// FinishTick records that the work of a taken tick has ended, by which run (0:
 	// none was made). A tick that is done stays as it is.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +60,7 @@ type Queue struct {
 	options Options
 }
 
-var _ scheduler.Queue = (*Queue)(nil)
+var _ scheduler.TickQueue = (*Queue)(nil)
 
 // Open returns the queue of a database, whose tables Migrate has made.
 func Open(ctx context.Context, s *postgres.Sink, o Options) (*Queue, error) {
@@ -128,24 +129,58 @@ var priorities = map[scheduler.Trigger]int{
 	scheduler.TriggerBackfill: 4,
 }
 
-func insertion(job scheduler.Job) (river.JobArgs, *river.InsertOpts) {
-	return pullArgs{Key: job.Key(), Job: job}, &river.InsertOpts{
+func insertion(job scheduler.Job) river.InsertManyParams {
+	return river.InsertManyParams{Args: pullArgs{Key: job.Key(), Job: job}, InsertOpts: &river.InsertOpts{
 		Priority: priorities[job.Trigger],
 		UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
 			rivertype.JobStateRunning, rivertype.JobStateScheduled,
 		}},
-	}
+	}}
 }
 
-// Enqueue adds a job, with the trace of ctx, unless one of the same key is queued or
-// being done.
-func (q *Queue) Enqueue(ctx context.Context, job scheduler.Job) error {
-	args, opts := insertion(job.Traced(ctx))
-	if _, err := q.inserts.Insert(ctx, args, opts); err != nil {
-		return fmt.Errorf("queue a job of %s: %w", job.Source, err)
+// Enqueue adds jobs, with the trace of ctx, each unless one of the same key is
+// queued or being done.
+func (q *Queue) Enqueue(ctx context.Context, jobs ...scheduler.Job) error {
+	jobs = slices.Clone(jobs)
+	for i, job := range jobs {
+		jobs[i] = job.Traced(ctx)
+	}
+	err := pgx.BeginFunc(ctx, q.pool, func(tx pgx.Tx) error { return q.enqueue(ctx, tx, jobs) })
+	if err != nil {
+		return fmt.Errorf("queue %d jobs: %w", len(jobs), err)
 	}
 	return nil
+}
+
+// enqueue adds jobs in a transaction.
+func (q *Queue) enqueue(ctx context.Context, tx pgx.Tx, jobs []scheduler.Job) error {
+	var rows []river.InsertManyParams
+	known := map[string]bool{} // one statement takes a key once
+	for _, job := range jobs {
+		if !known[job.Key()] {
+			known[job.Key()] = true
+			rows = append(rows, insertion(job))
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	_, err := q.inserts.InsertManyTx(ctx, tx, rows)
+	return err
+}
+
+// DecideTicks implements scheduler.TickQueue.
+func (q *Queue) DecideTicks(ctx context.Context, schedules []sink.Undecided, job func(context.Context, sink.Tick) scheduler.Job) ([]sink.Tick, error) {
+	return q.sink.DecideTicksWith(ctx, schedules, func(ctx context.Context, tx pgx.Tx, decided []sink.Tick) error {
+		var jobs []scheduler.Job
+		for _, t := range decided {
+			if t.Decision == sink.Taken {
+				jobs = append(jobs, job(ctx, t))
+			}
+		}
+		return q.enqueue(ctx, tx, jobs)
+	})
 }
 
 // Depth is how many jobs wait and how many are being done, by all agents.

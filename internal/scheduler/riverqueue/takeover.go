@@ -58,8 +58,7 @@ func (q *Queue) TakeOver(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			args, opts := insertion(job)
-			if _, err := q.inserts.InsertTx(ctx, tx, args, opts); err != nil {
+			if err := q.enqueue(ctx, tx, []scheduler.Job{job}); err != nil {
 				return err
 			}
 		}
@@ -130,7 +129,7 @@ RETURNING args, metadata ? 'cancel_attempted_at'`
 	var (
 		raw       json.RawMessage
 		cancelled bool
-		again     []pullArgs
+		again     []scheduler.Job
 	)
 	_, err = pgx.ForEachRow(rows, []any{&raw, &cancelled}, func() error {
 		var old pullArgs
@@ -139,18 +138,12 @@ RETURNING args, metadata ? 'cancel_attempted_at'`
 		}
 		sources = append(sources, old.Job.Source)
 		if !cancelled && !slices.Contains(b.Cancelled, old.Job.Source) {
-			again = append(again, old)
+			again = append(again, old.Job)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, old := range again {
-		args, opts := insertion(old.Job)
-		if _, err := q.inserts.InsertTx(ctx, tx, args, opts); err != nil {
-			return nil, err
-		}
-	}
-	return sources, nil
+	return sources, q.enqueue(ctx, tx, again)
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -53,101 +52,6 @@ JOIN winch.schedules s USING (source, schedule) ORDER BY given.n`
 	return all, fault(ctx, op, err)
 }
 
-// DecideTicks implements sink.Schedules.
-func (s *Sink) DecideTicks(ctx context.Context, source, schedule string, from time.Time, decide func(sink.TickState) []sink.Tick) ([]sink.Tick, error) {
-	op := "decide ticks of " + source
-	tx, err := s.pool.Begin(ctx)
-	if err != nil {
-		return nil, fault(ctx, op, err)
-	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) // after a commit there is nothing to roll back
-	// Of two that decide ticks of a source, the second sees what the first decided.
-	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", lockKey("ticks", source)); err != nil {
-		return nil, fault(ctx, op, err)
-	}
-	state, err := s.tickState(ctx, tx, source, schedule, from)
-	if err != nil {
-		return nil, fault(ctx, op, err)
-	}
-	decided, err := insertTicks(ctx, tx, decide(state), state.Now)
-	if err != nil {
-		return nil, fault(ctx, op, err)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return nil, fault(ctx, op, err)
-	}
-	return decided, nil
-}
-
-func (s *Sink) tickState(ctx context.Context, tx pgx.Tx, source, schedule string, from time.Time) (state sink.TickState, err error) {
-	const now = `SELECT clock_timestamp(), (SELECT paused_at FROM winch.pauses WHERE source = $1)`
-	if err := tx.QueryRow(ctx, now, source).Scan((*moment)(&state.Now), (*moment)(&state.PausedAt)); err != nil {
-		return state, err
-	}
-	rows, err := tx.Query(ctx, "SELECT tick FROM winch.ticks WHERE source = $1 AND schedule = $2 AND tick > $3 ORDER BY tick", source, schedule, from)
-	if err != nil {
-		return state, err
-	}
-	state.Decided, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t time.Time, err error) {
-		err = row.Scan((*moment)(&t))
-		return t, err
-	})
-	if err != nil {
-		return state, err
-	}
-	rows, err = tx.Query(ctx, "SELECT "+tickColumns+" FROM winch.ticks WHERE source = $1 AND schedule = $2 AND done_at IS NULL ORDER BY tick", source, schedule)
-	if err != nil {
-		return state, err
-	}
-	if state.Open, err = pgx.CollectRows(rows, scanTick); err != nil {
-		return state, err
-	}
-	state.Running, err = s.running(ctx, tx, source)
-	return state, err
-}
-
-// running returns the run that holds the source, if its holder lives.
-func (s *Sink) running(ctx context.Context, tx pgx.Tx, source string) (*sink.Run, error) {
-	const query = `SELECT r.id, r.trigger, r.started_at
-FROM winch.runs r JOIN winch.leases l ON l.source = r.source JOIN winch.agents a ON a.id = l.holder
-WHERE r.source = $1 AND r.outcome = '' AND ` + aliveExpr + ` ORDER BY r.id DESC LIMIT 1`
-	run := sink.Run{Source: source}
-	err := tx.QueryRow(ctx, query, source).Scan(&run.ID, &run.Trigger, (*moment)(&run.StartedAt))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	return &run, err
-}
-
-func insertTicks(ctx context.Context, tx pgx.Tx, ticks []sink.Tick, now time.Time) ([]sink.Tick, error) {
-	const insert = `INSERT INTO winch.ticks (source, schedule, tick, due_at, decision, reason, decided_at, agent, done_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $5 = 'skipped' THEN $7::timestamptz END)
-ON CONFLICT (source, schedule, tick) DO NOTHING`
-	if len(ticks) == 0 {
-		return nil, nil
-	}
-	batch := &pgx.Batch{}
-	for _, t := range ticks {
-		batch.Queue(insert, t.Source, t.Schedule, t.Tick, t.DueAt, string(t.Decision), storable(t.Reason), now, storable(t.Agent))
-	}
-	results := tx.SendBatch(ctx, batch)
-	var decided []sink.Tick
-	for _, t := range ticks {
-		tag, err := results.Exec()
-		if err != nil {
-			return nil, errors.Join(err, results.Close())
-		}
-		if tag.RowsAffected() == 1 {
-			t.DecidedAt = now
-			if t.Decision == sink.Skipped {
-				t.DoneAt = now
-			}
-			decided = append(decided, t)
-		}
-	}
-	return decided, results.Close()
-}
-
 // FinishTick implements sink.Schedules.
 func (s *Sink) FinishTick(ctx context.Context, source, schedule string, tick time.Time, run int64) error {
 	const update = `UPDATE winch.ticks SET done_at = greatest(clock_timestamp(), decided_at), run = nullif($4::bigint, 0)
@@ -159,9 +63,16 @@ WHERE source = $1 AND schedule = $2 AND tick = $3 AND done_at IS NULL`
 const tickColumns = "source, schedule, tick, due_at, decision, reason, decided_at, agent, COALESCE(run, 0), done_at"
 
 func scanTick(row pgx.CollectableRow) (t sink.Tick, err error) {
-	err = row.Scan(&t.Source, &t.Schedule, (*moment)(&t.Tick), (*moment)(&t.DueAt), &t.Decision, &t.Reason,
-		(*moment)(&t.DecidedAt), &t.Agent, &t.Run, (*moment)(&t.DoneAt))
+	err = row.Scan(tickFields(&t)...)
 	return t, err
+}
+
+// tickFields are where tickColumns go.
+func tickFields(t *sink.Tick) []any {
+	return []any{
+		&t.Source, &t.Schedule, (*moment)(&t.Tick), (*moment)(&t.DueAt), &t.Decision, &t.Reason,
+		(*moment)(&t.DecidedAt), &t.Agent, &t.Run, (*moment)(&t.DoneAt),
+	}
 }
 
 // TickOpen implements sink.Schedules.

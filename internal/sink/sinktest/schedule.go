@@ -1,6 +1,7 @@
 package sinktest
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -26,10 +27,10 @@ func tick(n int, decision sink.Decision) sink.Tick {
 func decide(t *testing.T, s sink.Sink, from time.Time, ticks ...sink.Tick) ([]sink.Tick, sink.TickState) {
 	t.Helper()
 	var state sink.TickState
-	decided, err := s.DecideTicks(t.Context(), source, "schedule", from, func(st sink.TickState) []sink.Tick {
+	decided, err := s.DecideTicks(t.Context(), []sink.Undecided{{Source: source, Schedule: "schedule", From: from, Decide: func(st sink.TickState) []sink.Tick {
 		state = st
 		return ticks
-	})
+	}}})
 	if err != nil {
 		t.Fatal("decide:", err)
 	}
@@ -103,14 +104,14 @@ var scheduleCases = map[string]func(*testing.T, Harness){
 			agent := reopen(t, h, s.address)
 			all.Go(func() {
 				for n := range ticks {
-					decided, err := agent.DecideTicks(t.Context(), source, "schedule", epoch, func(state sink.TickState) []sink.Tick {
+					decided, err := agent.DecideTicks(t.Context(), []sink.Undecided{{Source: source, Schedule: "schedule", From: epoch, Decide: func(state sink.TickState) []sink.Tick {
 						// As long as one is open the next is skipped.
 						mine := tick(n, sink.Taken)
 						if len(state.Open) > 0 {
 							mine.Decision = sink.Skipped
 						}
 						return []sink.Tick{mine}
-					})
+					}}})
 					if err != nil {
 						failed[i] = err
 						return
@@ -139,6 +140,47 @@ var scheduleCases = map[string]func(*testing.T, Harness){
 			if n != 1 {
 				t.Errorf("tick %v decided %d times", at, n)
 			}
+		}
+	},
+
+	"ticks of several schedules are decided together, each by its own state": func(t *testing.T, h Harness) {
+		s := open(t, h)
+		decide(t, s, epoch, tick(1, sink.Taken))
+		if _, err := s.PauseSource(t.Context(), "other"); err != nil {
+			t.Fatal(err)
+		}
+		states := map[string]sink.TickState{}
+		undecided := func(source, schedule string, ticks ...sink.Tick) sink.Undecided {
+			return sink.Undecided{Source: source, Schedule: schedule, From: epoch, Decide: func(st sink.TickState) []sink.Tick {
+				states[source+" "+schedule] = st
+				for i := range ticks {
+					ticks[i].Source, ticks[i].Schedule = source, schedule
+				}
+				return ticks
+			}}
+		}
+		decided, err := s.DecideTicks(t.Context(), []sink.Undecided{
+			undecided("other", "schedule", tick(1, sink.Skipped)),
+			undecided(source, "schedule", tick(1, sink.Skipped), tick(2, sink.Taken)),
+			undecided(source, "deep_schedule"),
+			undecided("third", "schedule", tick(2, sink.Taken)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, one := range decided {
+			got = append(got, one.Source+" "+string(one.Decision))
+		}
+		if want := []string{"other skipped", source + " taken", "third taken"}; !slices.Equal(got, want) {
+			t.Errorf("decided %q, want %q", got, want)
+		}
+		mine, deep, other := states[source+" schedule"], states[source+" deep_schedule"], states["other schedule"]
+		if len(mine.Decided) != 1 || !mine.Decided[0].Equal(oclock(1)) || len(mine.Open) != 1 || !mine.Open[0].Tick.Equal(oclock(1)) || !mine.PausedAt.IsZero() {
+			t.Errorf("the state of a schedule with a tick: %+v", mine)
+		}
+		if len(deep.Decided)+len(deep.Open)+len(other.Decided)+len(other.Open) != 0 || other.PausedAt.IsZero() || other.Now.IsZero() {
+			t.Errorf("the states of others: %+v, %+v", deep, other)
 		}
 	},
 

@@ -53,14 +53,21 @@ func (s *Sink) RegisterSchedules(ctx context.Context, schedules []sink.Schedule)
 
 // DecideTicks implements sink.Schedules. A transaction that writes has the file for
 // itself.
-func (s *Sink) DecideTicks(ctx context.Context, source, schedule string, from time.Time, decide func(sink.TickState) []sink.Tick) (decided []sink.Tick, err error) {
-	err = s.update(ctx, "decide ticks of "+source, func(tx *sql.Tx) error {
-		state, err := s.tickState(ctx, tx, source, schedule, from)
-		if err != nil {
-			return err
+func (s *Sink) DecideTicks(ctx context.Context, schedules []sink.Undecided) (decided []sink.Tick, err error) {
+	err = s.update(ctx, "decide ticks", func(tx *sql.Tx) error {
+		decided = nil
+		for _, one := range schedules {
+			state, err := s.tickState(ctx, tx, one.Source, one.Schedule, one.From)
+			if err != nil {
+				return err
+			}
+			ticks, err := insertTicks(ctx, tx, one.Decide(state), state.Now)
+			if err != nil {
+				return err
+			}
+			decided = append(decided, ticks...)
 		}
-		decided, err = insertTicks(ctx, tx, decide(state), state.Now)
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
