@@ -109,14 +109,14 @@ func (s *Sink) enter(ctx context.Context, id int64) (_ *pgx.Conn, err error) {
 	if _, err = conn.Exec(ctx, "SELECT pg_advisory_lock("+agentLock+", $1::int)", id); err != nil {
 		return nil, err
 	}
-	const upsert = `INSERT INTO winch.agents AS a (id, host, pid, version, started_at, seen_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, clock_timestamp(), clock_timestamp() + $6)
+	const upsert = `INSERT INTO winch.agents AS a (id, host, pid, version, started_at, seen_at, expires_at, sessions)
+VALUES ($1, $2, $3, $4, $5, clock_timestamp(), clock_timestamp() + $6, $7)
 ON CONFLICT ON CONSTRAINT agents_pkey DO UPDATE SET seen_at = EXCLUDED.seen_at, expires_at = EXCLUDED.expires_at`
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown host"
 	}
-	if _, err = conn.Exec(ctx, upsert, id, host, os.Getpid(), s.version, s.startedAt, agentTTL); err != nil {
+	if _, err = conn.Exec(ctx, upsert, id, host, os.Getpid(), s.version, s.startedAt, agentTTL, s.sessions); err != nil {
 		return nil, err
 	}
 	_, err = conn.Exec(ctx, "LISTEN "+controlChannel)

@@ -133,7 +133,7 @@ func classify(e *pgconn.PgError) (f sink.Fault, hint string) {
 	case "25P03":
 		return sink.FaultUnreachable, "this machine was too busy, or was suspended, in the middle of a transaction"
 	case "57P01", "57P02", "57P03":
-		return sink.FaultUnreachable, "the database server is restarting"
+		return sink.FaultUnreachable, "the database server is restarting, or another agent has taken over from this one"
 	case "3F000", "42P01", "42703":
 		return sink.FaultSchema, "tables are missing: run winch migrate, and see that nobody changes the tables of sources meanwhile"
 	}

@@ -69,19 +69,28 @@ FROM winch.leases l LEFT JOIN winch.agents a ON a.id = l.holder
 WHERE l.source = $1 OR $2 <> '' AND l.budget = $2 AND l.holder IS NOT NULL
 ORDER BY l.source`
 	// A source that somebody holds is refused without waiting for its commits.
-	if err := s.held(ctx, s.pool, concerned, c, me, nil); err != nil {
+	gone, err := s.held(ctx, s.pool, concerned, c, me)
+	if err != nil {
 		return 0, err
+	}
+	for _, agent := range gone {
+		if agent == me {
+			continue // its session was lost and comes back
+		}
+		if err := endSessions(ctx, s.pool, agent); err != nil {
+			return 0, err
+		}
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "INSERT INTO winch.leases (source) VALUES ($1) ON CONFLICT ON CONSTRAINT leases_pkey DO NOTHING", c.Source); err != nil {
 			return err
 		}
-		// Waits for a commit that a dead agent's session is still doing.
-		var dead []string
-		if err := s.held(ctx, tx, concerned+" FOR UPDATE OF l", c, me, &dead); err != nil {
+		// Waits for the sessions that are about to end.
+		dead, err := s.held(ctx, tx, concerned+" FOR UPDATE OF l", c, me)
+		if err != nil {
 			return err
 		}
-		for _, source := range dead {
+		for source := range dead {
 			if _, err := tx.Exec(ctx, "UPDATE winch.leases SET holder = NULL, token = token + 1 WHERE source = $1", source); err != nil {
 				return err
 			}
@@ -104,14 +113,11 @@ WHERE source = $1 RETURNING token`
 }
 
 // held runs the query, and returns *sink.Busy if a living agent holds one of the
-// sources. It gathers those that a dead one holds.
-func (s *Sink) held(ctx context.Context, on interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}, query string, c sink.Claim, me int64, dead *[]string,
-) error {
+// sources; else those that dead agents hold, with these.
+func (s *Sink) held(ctx context.Context, on querier, query string, c sink.Claim, me int64) (dead map[string]int64, err error) {
 	rows, err := on.Query(ctx, query, c.Source, c.Budget, me)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var (
 		source, host string
@@ -119,6 +125,7 @@ func (s *Sink) held(ctx context.Context, on interface {
 		alive        bool
 		busy         *sink.Busy
 	)
+	dead = map[string]int64{}
 	_, err = pgx.ForEachRow(rows, []any{&source, &holder, &alive, &pid, &host}, func() error {
 		switch {
 		case alive && busy == nil:
@@ -126,15 +133,15 @@ func (s *Sink) held(ctx context.Context, on interface {
 			if source != c.Source {
 				busy.Holder += fmt.Sprintf(", which pulls %s of the same budget", source)
 			}
-		case !alive && holder != 0 && dead != nil:
-			*dead = append(*dead, source)
+		case !alive && holder != 0:
+			dead[source] = holder
 		}
 		return nil
 	})
 	if err == nil && busy != nil {
-		return busy
+		return nil, busy
 	}
-	return err
+	return dead, err
 }
 
 // reserve makes the source busy for this process.

@@ -3,6 +3,9 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net/url"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -25,8 +28,14 @@ func hold(t *testing.T, s *Sink, c sink.Claim) context.Context {
 // long, and holds them so: none can give a sign of life until restore.
 func expire(t *testing.T, address string) (restore func()) {
 	t.Helper()
+	return expireOne(t, address, 0)
+}
+
+// expireOne does it with one agent.
+func expireOne(t *testing.T, address string, id int64) (restore func()) {
+	t.Helper()
 	conn := connect(t, address)
-	if _, err := conn.Exec(t.Context(), "UPDATE winch.agents SET expires_at = now() - interval '1 second'"); err != nil {
+	if _, err := conn.Exec(t.Context(), "UPDATE winch.agents SET expires_at = now() - interval '1 second' WHERE $1 IN (0, id)", id); err != nil {
 		t.Fatal(err)
 	}
 	tx, err := conn.Begin(t.Context())
@@ -75,10 +84,80 @@ func TestAgentThatWasSilentTooLongIsFenced(t *testing.T) {
 }
 
 // I3
-func TestTakeOverWaitsForACommitThatIsUnderWay(t *testing.T) {
+func TestTakeOverEndsWhatADeadAgentsSessionsStillDo(t *testing.T) {
 	t.Parallel()
 	address := migrated.Database(t)
-	s, other := prepared(t, address), open(t, address)
+	s, other, bystander := prepared(t, address), open(t, address), open(t, address)
+	hold(t, s, sink.Claim{Source: "shop"})
+	hold(t, bystander, sink.Claim{Source: "elsewhere"})
+	w := begin(t, s, attempt(1))
+	if err := w.Record(call(1, "late")); err != nil {
+		t.Fatal(err)
+	}
+	// The commit holds its lease and its table, and waits for the ledger as for a
+	// statement that takes hours.
+	blocker := connect(t, address)
+	defer func() { _ = blocker.Close(context.WithoutCancel(t.Context())) }()
+	if _, err := blocker.Exec(t.Context(), "BEGIN; LOCK TABLE winch.slices IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	committed := make(chan error, 1)
+	go func() {
+		_, err := w.Commit(t.Context(), connector.Usage{})
+		committed <- err
+	}()
+	waiting(t, address, "winch.slices")
+	const sessions = "SELECT pid::text FROM pg_locks JOIN pg_database d ON d.oid = database WHERE locktype = 'advisory' AND datname = current_database() AND classid::bigint = $1 AND objid::bigint = $2 ORDER BY 1"
+	of := func(s *Sink) [][]string {
+		return query(t, address, sessions, s.sessions>>32, s.sessions&0xffff_ffff)
+	}
+	before := of(bystander)
+	if _, err := other.AgentID(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Dead is the one agent that is made to look so.
+	id, err := s.AgentID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	restore := expireOne(t, address, id)
+	if _, release, err := other.Lock(t.Context(), sink.Claim{Source: "shop"}); err != nil {
+		t.Errorf("the take-over: %v", err)
+	} else {
+		defer release()
+	}
+	if err := <-committed; err == nil {
+		t.Error("the commit of a dead agent went through")
+	}
+	if _, err := blocker.Exec(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	restore()
+	if rows := query(t, address, `SELECT count(*)::text FROM shop."order"`)[0][0]; rows != "0" {
+		t.Errorf("%s rows of a dead agent", rows)
+	}
+	if after := of(bystander); len(before) == 0 || !slices.EqualFunc(before, after, slices.Equal) {
+		t.Errorf("sessions of another agent were %v and are %v", before, after)
+	}
+	// It learns of it, and commits no more.
+	late := begin(t, s, attempt(1))
+	if err := late.Record(call(1, "later")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = late.Commit(t.Context(), connector.Usage{})
+	wantFault(t, err, sink.FaultFenced, "gave no sign of life", "another agent goes on")
+}
+
+// I3, I7: also where the roles of agents may not end each other's sessions.
+func TestTakeOverWaitsForASessionThatItMayNotEnd(t *testing.T) {
+	t.Parallel()
+	address := migrated.Database(t)
+	s := prepared(t, address)
+	other, err := Open(t.Context(), asLittleRole(t, address), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
 	hold(t, s, sink.Claim{Source: "shop"})
 	w := begin(t, s, attempt(1))
 	if err := w.Record(call(1, "in time")); err != nil {
@@ -120,6 +199,31 @@ func TestTakeOverWaitsForACommitThatIsUnderWay(t *testing.T) {
 	if err := <-taken; err != nil {
 		t.Errorf("the take-over that came second: %v", err)
 	}
+}
+
+// asLittleRole returns the address of the database for a role that may use the
+// agent's own tables, and nothing else.
+func asLittleRole(t *testing.T, address string) string {
+	t.Helper()
+	config, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := "little_" + strings.TrimPrefix(config.Path, "/")
+	config.User = url.UserPassword(role, "little")
+	if values := config.Query(); values.Has("user") {
+		values.Set("user", role)
+		config.RawQuery = values.Encode()
+	}
+	for _, sql := range []string{
+		"CREATE ROLE " + role + " LOGIN PASSWORD 'little'",
+		"GRANT USAGE ON SCHEMA winch TO " + role,
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA winch TO " + role,
+		"GRANT USAGE ON ALL SEQUENCES IN SCHEMA winch TO " + role,
+	} {
+		query(t, address, sql)
+	}
+	return config.String()
 }
 
 // waiting returns when somebody waits for a lock on the table.

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -63,6 +64,7 @@ type Sink struct {
 	brisk    time.Duration // briskChunk, but for tests
 	location string
 	version  string
+	sessions int64 // the advisory lock that each session of this process holds, shared
 
 	attending sync.Mutex  // held while joining and leaving the agents
 	agent     *attendance // nil until something is locked
@@ -94,12 +96,14 @@ func Open(ctx context.Context, url string, o Options) (*Sink, error) {
 	conn.RuntimeParams["client_encoding"] = "UTF8"
 	// By SET, since poolers refuse most parameters at the start of a session. All
 	// names are written in full; compiling a merge takes longer than it saves.
+	sessions := rand.Int64()
 	conn.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
-		return c.Exec(ctx, fmt.Sprintf("SET search_path = ''; SET jit = off; SET idle_in_transaction_session_timeout = %d", patience.Milliseconds())).Close()
+		return c.Exec(ctx, fmt.Sprintf("SET search_path = ''; SET jit = off; SET idle_in_transaction_session_timeout = %d; SELECT pg_advisory_lock_shared(%d)",
+			patience.Milliseconds(), sessions)).Close()
 	}
 
 	s := &Sink{
-		config: conn.Copy(), location: location(conn), version: o.Version, leases: map[string]*lease{},
+		config: conn.Copy(), location: location(conn), version: o.Version, sessions: sessions, leases: map[string]*lease{},
 		chunk: chunkSize, brisk: briskChunk,
 	}
 	s.memory.left.Store(chunkMemory)

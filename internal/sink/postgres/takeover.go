@@ -17,8 +17,8 @@ type Bequest struct {
 	Lost []sink.Run
 	// Cancelled are sources whose run a person had asked to cancel.
 	Cancelled []string
-	// Kept are sources that are not free yet, because its session still does a
-	// commit. They come with a later Bequest.
+	// Kept are sources that are not free yet, because its session is still to end.
+	// They come with a later Bequest.
 	Kept []string
 }
 
@@ -54,7 +54,11 @@ func (s *Sink) inheritFrom(ctx context.Context, tx pgx.Tx, id int64, inherit fun
 		return err
 	}
 	b := Bequest{Agent: id}
-	// A commit that is under way holds its lease: it is left alone.
+	if err := endSessions(ctx, tx, id); err != nil {
+		return err
+	}
+	// A session may need a moment to end, and a commit that is under way holds its
+	// lease: it is left alone.
 	const free = `UPDATE winch.leases SET holder = NULL, token = token + 1
 WHERE source IN (SELECT source FROM winch.leases WHERE holder = $1 FOR UPDATE SKIP LOCKED) RETURNING source`
 	freed, err := texts(ctx, tx, free, id)
@@ -89,6 +93,28 @@ WHERE source = ANY ($1) AND outcome = '' RETURNING id, source, connector, trigge
 		return nil
 	}
 	_, err = tx.Exec(ctx, "DELETE FROM winch.agents WHERE id = $1", id)
+	return err
+}
+
+// endSessions ends what the sessions of a dead agent still do. One that was stopped
+// in the middle of a long statement would otherwise hold its lease and its tables
+// until that ends. Idle ones hold nothing, and are of use when it wakes up: it then
+// hears that it was fenced off.
+//
+// Sessions are known by a lock that no others hold and that ends with them, and not
+// by a number that the server may have given to another since. What belongs to a
+// role that this one may not end is left to its time limits.
+func endSessions(ctx context.Context, on querier, agent int64) error {
+	const end = `SELECT count(pg_terminate_backend(l.pid))
+FROM winch.agents a
+	JOIN pg_locks l ON l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+		AND l.classid::bigint = a.sessions >> 32 AND l.objid::bigint = a.sessions & 4294967295
+	JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+	JOIN pg_stat_activity s ON s.pid = l.pid AND s.state IS DISTINCT FROM 'idle'
+	JOIN pg_roles r ON r.oid = s.usesysid
+WHERE a.id = $1 AND NOT ` + aliveExpr + ` AND pg_has_role(r.oid, 'USAGE')
+	AND (NOT r.rolsuper OR (SELECT me.rolsuper FROM pg_roles me WHERE me.rolname = current_user))`
+	_, err := on.Exec(ctx, end, agent)
 	return err
 }
 
