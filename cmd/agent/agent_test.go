@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	serve.Bundled(os.Args[1:], bundled()...) // plugins of the agents under test are this binary too
-	testscript.Main(m, map[string]func(){"winch": main})
+	testscript.Main(m, map[string]func(){"winch": main, "winch-connector-hanging": hangingMain})
 }
 
 // TestCommands runs the scripts in testdata/script: what a person types, and what

@@ -77,8 +77,8 @@ type Puller struct {
 	// Backoff is the longest wait before a failed slice is tried the second time;
 	// DefaultBackoff if zero. It doubles with each attempt, up to thirtyfold.
 	Backoff time.Duration
-	// StuckAfter is how long reading a slice may make no progress before it is given
-	// up; DefaultStuckAfter if zero.
+	// StuckAfter is how long reading a slice may make no progress, and the source may
+	// take for any other answer, before it is given up; DefaultStuckAfter if zero.
 	StuckAfter time.Duration
 	// Observe is told what happens, from several goroutines; may be nil.
 	Observe func(Event)
@@ -211,7 +211,7 @@ func (r *run) execute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	limits, err := Limits(ctx, src)
+	limits, err := ask(ctx, r, "ask for the limits", func(ctx context.Context) (connector.Limits, error) { return Limits(ctx, src) })
 	if err != nil {
 		return err
 	}
@@ -276,7 +276,7 @@ func (r *run) open(ctx context.Context) (connector.Source, []connector.Stream, e
 	if err != nil {
 		return nil, nil, err
 	}
-	offered, err := src.Streams(ctx)
+	offered, err := ask(ctx, r, "ask for the streams", src.Streams)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -298,7 +298,9 @@ func (r *run) prepare(ctx context.Context, src connector.Source, state *streamSt
 		return nil, err
 	}
 	state.want.Stream = fitted
-	partitions, err := Partitions(ctx, src, state.want.Stream.Name)
+	partitions, err := ask(ctx, r, "ask for the partitions", func(ctx context.Context) ([]string, error) {
+		return Partitions(ctx, src, state.want.Stream.Name)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -395,7 +397,7 @@ func (r *run) source(ctx context.Context) (connector.Source, error) {
 		r.closeSession()
 		r.Metrics.Restarted(ctx, r.job.Source, r.job.Connector)
 	}
-	session, err := r.job.Open(withRun(ctx, r.id))
+	session, err := ask(withRun(ctx, r.id), r, "open the source", r.job.Open)
 	if err != nil {
 		return nil, err
 	}

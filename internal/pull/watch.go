@@ -3,6 +3,7 @@ package pull
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -17,11 +18,40 @@ const DefaultStuckAfter = 15 * time.Minute
 // looks is how often a watch looks within the time that it allows.
 const looks = 20
 
-// A Stuck error says that reading a slice made no progress.
-type Stuck struct{ After time.Duration }
+// A Stuck error says that reading a slice made no progress, or that the source did
+// not answer.
+type Stuck struct {
+	After time.Duration
+	// Asked is what it did not answer; empty for a slice.
+	Asked string
+}
 
 func (e *Stuck) Error() string {
+	if e.Asked != "" {
+		return fmt.Sprintf("stuck: no answer for %s", e.After)
+	}
 	return fmt.Sprintf("stuck: no byte and no record for %s, and no wait that was announced", e.After)
+}
+
+func stuck(e *Stuck) error {
+	return &connector.Error{
+		Kind: connector.KindUnavailable, Op: e.Asked, Err: e,
+		Hint: "the next pull tries it again; if it stays so, see the log of the connector at level debug, or allow more by serve.stuck_after",
+	}
+}
+
+// ask makes a call of the source that reads no slice: what opens it, or asks what it
+// offers. Connectors tell what such a call has cost when it ends, and announce no
+// waits. It is given up when it takes as long as a slice may make no progress.
+func ask[T any](ctx context.Context, r *run, what string, call func(context.Context) (T, error)) (T, error) {
+	given := &Stuck{After: cmp.Or(r.StuckAfter, DefaultStuckAfter), Asked: what}
+	inner, cancel := context.WithTimeoutCause(ctx, given.After, given)
+	defer cancel()
+	answer, err := call(inner)
+	if err != nil && errors.Is(context.Cause(inner), given) {
+		err = stuck(given)
+	}
+	return answer, err
 }
 
 // A watch cancels an attempt that makes no progress: whose usage, in which bytes,
@@ -64,10 +94,7 @@ func (w *watch) look(ctx context.Context, after time.Duration, usage *connector.
 			seen, steps, since = total, n, time.Now()
 		}
 		if time.Since(since) >= after {
-			w.stuck = &connector.Error{
-				Kind: connector.KindUnavailable, Err: &Stuck{after},
-				Hint: "the next pull tries it again; if it stays so, see the log of the connector at level debug, or allow more by serve.stuck_after",
-			}
+			w.stuck = stuck(&Stuck{After: after})
 			w.cancel()
 			return
 		}
