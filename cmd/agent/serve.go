@@ -65,6 +65,7 @@ type server struct {
 	config    atomic.Pointer[config.Config] // in force
 	drain     chan struct{}                 // closed when the shutdown begins
 	streams   streamWatch
+	putBack   sync.Map // keys of jobs whose source this agent does not know, as far as it told so
 
 	printing sync.Mutex
 }

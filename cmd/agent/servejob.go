@@ -16,21 +16,18 @@ import (
 	"github.com/winchdata/winch/pkg/connector"
 )
 
+// orphanedAfter is for how long a job waits for an agent that knows its source.
+const orphanedAfter = time.Hour
+
 // pull does a job by the configuration that is in force now. It returns an error if
 // the job has to be done again.
 func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	cfg := s.config.Load()
+	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter, Metrics: s.app.observed.metrics}
 	src, err := cfg.Source(t.Source)
 	if err != nil {
-		if _, shared := s.store.(*postgres.Sink); !shared {
-			s.tell("job dropped", err, "%s", t.Source)
-			return nil
-		}
-		// On a shared queue another agent may know the source.
-		s.tell("job put back", err, "%s", t.Source)
-		return err
+		return s.unknown(ctx, cfg, puller, t, err)
 	}
-	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter, Metrics: s.app.observed.metrics}
 	if t.Trigger == scheduler.TriggerBackfill {
 		return s.backfill(ctx, cfg, src, puller, t)
 	}
@@ -44,13 +41,24 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 			return wantsOf(src, offered, t.Job, asOf)
 		},
 		Begin: t.Open,
-		End: func(ctx context.Context, res pull.Result) error {
-			if interrupted(res) {
-				return nil
-			}
-			return t.Done(ctx, res.Run)
-		},
+		End:   endOf(t),
 	})
+	return s.ended(ctx, cfg, res, err)
+}
+
+// endOf records the end of the task with the run, unless a shutdown ended that.
+func endOf(t scheduler.Task) func(context.Context, pull.Result) error {
+	return func(ctx context.Context, res pull.Result) error {
+		if interrupted(res) {
+			return nil
+		}
+		return t.Done(ctx, res.Run)
+	}
+}
+
+// ended tells how a run has ended. It returns an error if the job has to be done
+// again.
+func (s *server) ended(ctx context.Context, cfg *config.Config, res pull.Result, err error) error {
 	var busy *sink.Busy
 	if errors.As(err, &busy) {
 		return err
@@ -69,6 +77,31 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 		return err
 	}
 	return nil
+}
+
+// unknown does a job of a source that this agent does not know. Another agent may, so
+// on a shared queue it is put back at first. Then it ends with a run that says why.
+func (s *server) unknown(ctx context.Context, cfg *config.Config, puller *pull.Puller, t scheduler.Task, why error) error {
+	_, shared := s.store.(*postgres.Sink)
+	if shared && s.scheduler.Now().Sub(t.Queued) < orphanedAfter {
+		if _, told := s.putBack.LoadOrStore(t.Key(), true); !told {
+			s.tell("job put back", why, "%s", t.Source)
+		}
+		return why
+	}
+	s.putBack.Delete(t.Key())
+	res, err := puller.Run(ctx, pull.Job{
+		Source: t.Source, Connector: "unknown", Trigger: string(t.Trigger), AsOf: s.scheduler.Now(),
+		Open: func(context.Context) (*pull.Session, error) {
+			return nil, &connector.Error{
+				Kind: connector.KindConfig, Op: "pull " + t.Source, Err: errors.New("no agent has a source of this name in its configuration"),
+				Hint: "add it again, to the configuration of all agents; what was queued for it is not done",
+			}
+		},
+		Begin: t.Open,
+		End:   endOf(t),
+	})
+	return s.ended(ctx, cfg, res, err)
 }
 
 // backfill goes on with the backfill of a task, unless a person has ended or paused
