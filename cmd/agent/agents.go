@@ -111,7 +111,8 @@ func (a *app) agentsDrainCommand() *cobra.Command {
 the others go on with the rest, and the process ends. Update one machine after the
 other in that way: agents of neighbouring versions work side by side.
 
---undo takes the request back, as long as the process has not ended.`,
+--undo takes the request back, as long as the process has not ended: when what it
+was reading has ended, it takes jobs again.`,
 		Example: `  winch agents drain 3
   winch agents drain --all`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),

@@ -86,7 +86,7 @@ func (s *server) health(started time.Time) condition {
 // current, the schedules are loaded, and no shutdown has begun.
 func (s *server) ready(ctx context.Context) condition {
 	select {
-	case <-s.drain:
+	case <-s.shift.Load().drain:
 		return unavailable("shutting down")
 	default:
 	}

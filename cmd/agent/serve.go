@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -63,15 +62,12 @@ type server struct {
 	queue     scheduler.Queue
 	scheduler *scheduler.Scheduler
 	config    atomic.Pointer[config.Config] // in force
-	drain     chan struct{}                 // closed when the shutdown begins
+	shift     atomic.Pointer[shift]         // the one that goes on
 	streams   streamWatch
 	putBack   sync.Map // keys of jobs whose source this agent does not know, as far as it told so
 
 	printing sync.Mutex
 }
-
-// errCut says that a shutdown did not wait for what was being read.
-var errCut = errors.New("what was being read was cancelled; the next start goes on from the last commit")
 
 func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 	// Registered before anything is started: from here on no signal ends the process.
@@ -96,7 +92,7 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("serve.listen: %w", err)
 	}
-	s := &server{app: a, store: store, drain: make(chan struct{})}
+	s := &server{app: a, store: store}
 	agent, closeQueue, err := s.openQueue(ctx)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -109,47 +105,21 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 
-	// None of the three contexts ends with ctx: the order of the shutdown is below.
-	base := context.WithoutCancel(ctx)
-	deciding, stopDeciding := context.WithCancel(base)
-	defer stopDeciding()
-	working, cancelWork := context.WithCancel(base)
-	defer cancelWork()
-	failed := make(chan error, 3)
-	var decided, worked, answered sync.WaitGroup
-	decided.Go(func() { failed <- s.scheduler.Run(deciding, s.schedules(cfg)) })
-	decided.Go(func() { s.watchStaleness(deciding) })
-	worked.Go(func() { failed <- s.queue.Work(working, s.drain, s.scheduler.Runner(s.pull)) })
+	s.shift.Store(&shift{drain: make(chan struct{})}) // health is asked before the first begins
 	web := s.webServer(listener)
+	var answered sync.WaitGroup
+	failed := make(chan error, 1)
 	answered.Go(func() { failed <- web.run() })
 	s.tell("serving", nil, "%s, %s, on http://%s", store.Location(), count(int64(len(s.schedules(cfg))), "schedule"), listener.Addr())
-
-	ask := time.NewTicker(askEvery)
-	defer ask.Stop()
-	a.forget(ctx, store, cfg)
-	forget := time.NewTicker(forgetEvery)
-	defer forget.Stop()
-	for running := true; running; {
-		select {
-		case <-ctx.Done():
-			running = false
-		case <-ask.C:
-			running = !s.drained()
-		case err = <-failed:
-			running = false
-		case <-reload:
-			s.reload(ctx)
-		case <-forget.C:
-			a.forget(ctx, store, s.config.Load())
+	for again := true; again; {
+		if again, err = s.work(ctx, ending{signals: signals, reload: reload, failed: failed}); again {
+			s.tell("serving", nil, "the drain was taken back")
 		}
 	}
-	// The drain first: what is still being decided or told to a webhook must not keep
-	// slices from ending. A tick that is taken now is queued for the next start.
-	close(s.drain)
-	stopDeciding()
-	s.tell("stopping", nil, "no new slices; what is being read has %s", cfg.Serve.Grace)
-	cut := s.await(&worked, signals, cfg.Serve.Grace, cancelWork)
-	decided.Wait()
+	cut := errors.Is(err, errCut)
+	if cut {
+		err = nil
+	}
 	err = errors.Join(err, web.close())
 	answered.Wait()
 	for len(failed) > 0 {
@@ -160,35 +130,6 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) (err error) {
 		return errCut
 	}
 	return err
-}
-
-// await waits until the work has ended, for the grace period at most or until the
-// second signal, and cancels it then. It reports whether it did.
-func (s *server) await(worked *sync.WaitGroup, signals <-chan os.Signal, grace time.Duration, cancel context.CancelFunc) (cut bool) {
-	ended := make(chan struct{})
-	go func() { // ends with the work, which is waited for below
-		worked.Wait()
-		close(ended)
-	}()
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	seen := 0
-	for {
-		select {
-		case <-ended:
-			return false
-		case <-signals:
-			if seen++; seen < 2 {
-				continue // the one that began the shutdown
-			}
-		case <-timer.C:
-		}
-		break
-	}
-	s.tell("cancelling", nil, "what is being read is cancelled")
-	cancel()
-	<-ended
-	return true
 }
 
 // reload puts the configuration of the file in force, if it is right.

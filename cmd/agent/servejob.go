@@ -34,7 +34,7 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	launcher := s.app.launcher(cfg)
 	asOf := s.scheduler.Now()
 	res, err := puller.Run(ctx, pull.Job{
-		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, Trigger: string(t.Trigger), AsOf: asOf, Drain: s.drain,
+		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, Trigger: string(t.Trigger), AsOf: asOf, Drain: s.shift.Load().drain,
 		Open: func(ctx context.Context) (*pull.Session, error) { return s.app.openSource(ctx, launcher, src) },
 		Select: func(offered []connector.Stream) ([]ledger.Want, error) {
 			s.streams.learn(src.Name, offered)
@@ -118,7 +118,7 @@ func (s *server) backfill(ctx context.Context, cfg *config.Config, src *config.S
 	launcher := s.app.launcher(cfg)
 	runner := &backfill.Runner{Sink: s.store, Log: s.app.logFor("backfill"), Puller: puller}
 	res, err := runner.Run(ctx, known[i], pull.Job{
-		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, AsOf: s.scheduler.Now(), Drain: s.drain,
+		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, AsOf: s.scheduler.Now(), Drain: s.shift.Load().drain,
 		Open:   func(ctx context.Context) (*pull.Session, error) { return s.app.openSource(ctx, launcher, src) },
 		Select: func(offered []connector.Stream) ([]ledger.Want, error) { return wants(src, offered) },
 		Begin:  t.Open,
