@@ -90,6 +90,10 @@ scale: ## measure 1,000 sources due at one moment with 1, 2 and 4 agents (WINCH_
 takeover: ## strike agents that serve one database, at random, and see that others go on (TAKEOVER_ROUNDS=20)
 	$(GO) test -run '^$$' -bench TakeOver -benchtime 1x -timeout 60m ./cmd/agent
 
+.PHONY: neighbours
+neighbours: ## let agents of an older winch, OLD (a commit), and of this tree serve one database
+	./scripts/neighbours.sh $(OLD)
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for a while (FUZZTIME=30s)
 	@./scripts/fuzz.sh $(or $(FUZZTIME),30s)

@@ -54,6 +54,14 @@ type fleet struct {
 
 func newFleet(t testing.TB, budgets ...string) *fleet {
 	t.Helper()
+	f := newFleetOf(t, budgets...)
+	f.run("migrate")
+	return f
+}
+
+// newFleetOf makes a fleet whose database nobody has migrated yet.
+func newFleetOf(t testing.TB, budgets ...string) *fleet {
+	t.Helper()
 	f := &fleet{TB: t, dir: t.TempDir(), address: pgtest.Database(t), agents: map[int]*exec.Cmd{}}
 	f.box = sandbox.New(sandbox.Options{Size: 3, Days: 12, Faults: []sandbox.Fault{
 		{Kind: sandbox.FaultSlow, Path: "/statistics/cdrs", Delay: fleetPace},
@@ -91,7 +99,6 @@ func newFleet(t testing.TB, budgets ...string) *fleet {
 	if err := os.WriteFile(filepath.Join(f.dir, "winch.yaml"), []byte(config.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.run("migrate")
 	if f.conn, err = pgx.Connect(t.Context(), f.address); err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +115,9 @@ func newFleet(t testing.TB, budgets ...string) *fleet {
 
 func (f *fleet) program() string { return filepath.Join(f.dir, "winch") }
 
-func (f *fleet) command(args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(context.WithoutCancel(f.Context()), f.program(), args...)
+// commandOf is a command of a program in the fleet's folder.
+func (f *fleet) commandOf(program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(context.WithoutCancel(f.Context()), program, args...)
 	cmd.Dir = f.dir
 	cmd.Env = append(append(os.Environ(), "HOME="+f.dir), f.env...)
 	return cmd
@@ -118,7 +126,12 @@ func (f *fleet) command(args ...string) *exec.Cmd {
 // run runs a command to its end.
 func (f *fleet) run(args ...string) {
 	f.Helper()
-	if out, err := f.command(args...).CombinedOutput(); err != nil {
+	f.runOf(f.program(), args...)
+}
+
+func (f *fleet) runOf(program string, args ...string) {
+	f.Helper()
+	if out, err := f.commandOf(program, args...).CombinedOutput(); err != nil {
 		f.Fatalf("winch %q: %v\n%s", args, err, out)
 	}
 }
@@ -126,12 +139,19 @@ func (f *fleet) run(args ...string) {
 // launch starts an agent.
 func (f *fleet) launch() {
 	f.Helper()
-	cmd := f.command("serve", "--output", "json")
+	f.launchOf(f.program())
+}
+
+// launchOf starts an agent of a program, and returns its process id.
+func (f *fleet) launchOf(program string) int {
+	f.Helper()
+	cmd := f.commandOf(program, "serve", "--output", "json")
 	cmd.Stdout, cmd.Stderr = &bytes.Buffer{}, &bytes.Buffer{}
 	if err := cmd.Start(); err != nil {
 		f.Fatal(err)
 	}
 	f.agents[cmd.Process.Pid] = cmd
+	return cmd.Process.Pid
 }
 
 // number returns what a query of one number gives.
