@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 		err = servePages(number("WINCH_BENCH_ROWS", 1_000_000))
 	case "agent":
 		err = runAgent(context.Background(), os.Getenv("WINCH_BENCH_DATABASE"), os.Getenv("WINCH_BENCH_PAGES"))
+	case "scale":
+		err = runScaleAgent(context.Background(), os.Getenv("WINCH_BENCH_DATABASE"), os.Getenv("WINCH_SCALE_AT"))
 	default:
 		os.Exit(m.Run())
 	}
