@@ -184,7 +184,7 @@ func (s *Sink) stillHeld(ctx context.Context, tx querier, source string) error {
 	if !ok {
 		return nil // nobody asked for the lease through this sink
 	}
-	tag, err := tx.Exec(ctx, "SELECT FROM winch.leases WHERE source = $1 AND token = $2 FOR SHARE", source, l.token)
+	tag, err := tx.Exec(ctx, "SELECT FROM winch.leases WHERE source = $1 AND token = $2 FOR SHARE", keptPlan([]any{source, l.token})...)
 	if err != nil {
 		return err
 	}

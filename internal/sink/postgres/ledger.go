@@ -152,9 +152,9 @@ ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 	args := append(sliceValues(w.attempt.Slice), string(l.state), cursor)
 	args = append(args, countValues(counts, l.usage)...)
 	args = append(args, now, w.attempt.Run, keepCursor)
-	statement := upsert
+	statement, args := upsert, keptPlan(args)
 	if l.state == ledger.Held && !w.attempt.Slice.Window.IsZero() {
-		statement = supersede + upsert
+		statement, args = supersede+upsert, args[1:] // its plan depends on the windows
 	}
 	if _, err := w.conn.Exec(ctx, statement, args...); err != nil {
 		return err
@@ -179,7 +179,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 	args := append(sliceValues(a.Slice), countValues(c, u)...)
 	args = append(args, a.Run, string(state), a.StartedAt, endedAt, kind, text, hint)
 	args = append(args, timeValues(u, a.Clock.Total())...)
-	_, err := tx.Exec(ctx, insert, args...)
+	_, err := tx.Exec(ctx, insert, keptPlan(args)...)
 	return err
 }
 

@@ -254,6 +254,12 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
+// keptPlan are the arguments of a statement that each commit has, on the agent's own
+// tables: it is parsed and planned once a connection, also on those of writers.
+func keptPlan(args []any) []any {
+	return append([]any{pgx.QueryExecModeCacheStatement}, args...)
+}
+
 // closeConn ends a connection, also when ctx has ended.
 func closeConn(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)

@@ -115,7 +115,7 @@ func (w *writer) replaceQuarantined(ctx context.Context) error {
 		return nil
 	}
 	const remove = "DELETE FROM winch.quarantine WHERE (" + sliceColumns + ") = ($1, $2, $3, $4, $5) AND (run, read_at) <> ($6, $7)"
-	_, err := w.conn.Exec(ctx, remove, append(sliceValues(w.attempt.Slice), w.attempt.Run, w.attempt.StartedAt)...)
+	_, err := w.conn.Exec(ctx, remove, keptPlan(append(sliceValues(w.attempt.Slice), w.attempt.Run, w.attempt.StartedAt))...)
 	return err
 }
 
