@@ -356,9 +356,16 @@ func BenchmarkTakeOver(b *testing.B) {
 		f.launch()
 	}
 	took := map[string][]time.Duration{}
-	for range rounds {
+	open := func(s strike) bool {
+		return f.number("SELECT count(*) FROM winch.runs WHERE id = $1 AND outcome = ''", s.run) != 0
+	}
+	for struck := 0; struck < rounds; {
 		s := f.aim()
-		time.Sleep(rand.N(500 * time.Millisecond)) // anywhere in what it does next
+		time.Sleep(rand.N(300 * time.Millisecond)) // anywhere in what it does next
+		if !open(s) {
+			continue
+		}
+		struck++
 		since := f.now()
 		how := "kill -9"
 		if rand.IntN(2) == 0 {
@@ -371,7 +378,7 @@ func BenchmarkTakeOver(b *testing.B) {
 			}
 		}
 		d, lost := time.Duration(0), false
-		if f.number("SELECT count(*) FROM winch.runs WHERE id = $1 AND outcome = ''", s.run) != 0 {
+		if open(s) {
 			d, lost = f.takenOver(s, since)
 		}
 		if how == "SIGSTOP" {
