@@ -250,7 +250,7 @@ func (a *app) runBackfill(ctx context.Context, store sink.Sink, launcher *plugin
 	display := a.newProgress()
 	runner := &backfill.Runner{
 		Sink: store, Log: a.logFor("backfill"),
-		Puller:  &pull.Puller{Sink: store, Log: a.logFor("pull"), Observe: display.observe, Metrics: a.observed.metrics},
+		Puller:  &pull.Puller{Sink: store, Log: a.logFor("pull"), Observe: display.observe, Metrics: a.observed.metrics, Lineage: a.observed.lineage},
 		Waiting: func(why string) { fmt.Fprintln(a.logOutput, why) },
 	}
 	res, runErr := runner.Run(ctx, b, pull.Job{

@@ -53,6 +53,7 @@ func (c *canaries) search(t *testing.T, where string, left []byte) {
 // too unless it is there to show data.
 func (w *workplace) leavings(c *canaries, shows bool, args ...string) {
 	w.Helper()
+	c.add("key for the receiver of lineage", "canary-lineage-key")
 	args = append(args, "--log-level", "debug", "--log-format", "json")
 	stdout, stderr, _ := w.winch(args...) // also what fails must be silent
 	name := "winch " + strings.Join(args, " ")
@@ -75,6 +76,13 @@ func (w *workplace) searchTelemetry(c *canaries) {
 	}
 	for _, body := range bodies {
 		c.search(w.T, "OTLP", body)
+	}
+	events := w.lineage.Bodies()
+	if len(events) == 0 {
+		w.Error("no lineage was told")
+	}
+	for _, body := range events {
+		c.search(w.T, "OpenLineage", body)
 	}
 }
 

@@ -104,7 +104,7 @@ type override struct{ acceptVanished, fromBeginning bool }
 func (a *app) pullSources(ctx context.Context, store sink.Sink, launcher *plugin.Launcher, sources []*config.Source, streams []string, tapes tapes, trigger string, over override) []pull.Result {
 	display := a.newProgress()
 	defer display.end(a)
-	puller := &pull.Puller{Sink: store, Log: a.logFor("pull"), Observe: display.observe, Metrics: a.observed.metrics}
+	puller := &pull.Puller{Sink: store, Log: a.logFor("pull"), Observe: display.observe, Metrics: a.observed.metrics, Lineage: a.observed.lineage}
 	asOf := time.Now()
 	results := make([]pull.Result, len(sources))
 	budgets := map[string]*sync.Mutex{}

@@ -185,7 +185,7 @@ func (a *app) retryQuarantined(cmd *cobra.Command, f sink.QuarantineFilter) erro
 	report := retryReport{Sources: []retriedReport{}}
 	code := exitOK
 	launcher := a.launcher(cfg)
-	puller := &pull.Puller{Sink: store, Log: a.log, Metrics: a.observed.metrics}
+	puller := &pull.Puller{Sink: store, Log: a.log, Metrics: a.observed.metrics, Lineage: a.observed.lineage}
 	for _, src := range cfg.Sources {
 		if !bySource[src.Name] {
 			continue

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/winchdata/winch/internal/lineage/lineagetest"
 	"github.com/winchdata/winch/internal/telemetry/otlptest"
 )
 
@@ -20,11 +21,12 @@ import (
 type tracedFleet struct {
 	*fleet
 	receiver *otlptest.Receiver
+	lineage  *lineagetest.Receiver
 }
 
 func newTracedFleet(t *testing.T) *tracedFleet {
-	f := &tracedFleet{newFleet(t, "own"), otlptest.New(t)}
-	f.env = []string{"WINCH_TELEMETRY_OTLP_ENDPOINT=" + f.receiver.URL}
+	f := &tracedFleet{newFleet(t, "own"), otlptest.New(t), lineagetest.New(t)}
+	f.env = []string{"WINCH_TELEMETRY_OTLP_ENDPOINT=" + f.receiver.URL, "WINCH_TELEMETRY_OPENLINEAGE_URL=" + f.lineage.URL}
 	return f
 }
 
@@ -201,5 +203,25 @@ func TestAScheduledRunIsOneTraceWhoeverDoesIt(t *testing.T) {
 	}
 	if waits != 2 {
 		t.Errorf("%d waits in the queue, want one of each agent", waits)
+	}
+	f.wantLineage(whole, "COMPLETE")
+	f.wantLineage(struck.run, "ABORT")
+	f.wantLineage(heir, "COMPLETE")
+}
+
+// wantLineage wants each part of a run of a tick to have begun once and ended once.
+func (f *tracedFleet) wantLineage(run int64, end string) {
+	f.Helper()
+	events := told(f.lineage.Events(), run)
+	got := map[string]string{}
+	for _, e := range events {
+		if e.Type == "START" && (e.Run.Facets["nominalTime"]["nominalStartTime"] == nil || tagsOf(e)["winch.trigger"] != "tick") {
+			f.Errorf("run %d: %s: %v", run, e, e.Run.Facets)
+		}
+		got[e.Job.Name] += " " + e.Type
+	}
+	want := " START " + end
+	if len(got) != 2 || got["kaisa_0"] != want || got["kaisa_0."+fleetStream] != want {
+		f.Errorf("lineage of run %d: %v, want%s of the whole and of the stream", run, got, want)
 	}
 }

@@ -23,7 +23,7 @@ const orphanedAfter = time.Hour
 // the job has to be done again.
 func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	cfg := s.config.Load()
-	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter, Metrics: s.app.observed.metrics}
+	puller := &pull.Puller{Sink: s.store, Log: s.app.logFor("pull"), StuckAfter: cfg.Serve.StuckAfter, Metrics: s.app.observed.metrics, Lineage: s.app.observed.lineage}
 	src, err := cfg.Source(t.Source)
 	if err != nil {
 		return s.unknown(ctx, cfg, puller, t, err)
@@ -34,7 +34,7 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	launcher := s.app.launcher(cfg)
 	asOf := s.scheduler.Now()
 	res, err := puller.Run(ctx, pull.Job{
-		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, Trigger: string(t.Trigger), AsOf: asOf, Drain: s.shift.Load().drain,
+		Source: src.Name, Budget: src.SharedBudget(ctx), Connector: src.Connector, Trigger: string(t.Trigger), AsOf: asOf, Nominal: t.Tick, Drain: s.shift.Load().drain,
 		Open: func(ctx context.Context) (*pull.Session, error) { return s.app.openSource(ctx, launcher, src) },
 		Select: func(offered []connector.Stream) ([]ledger.Want, error) {
 			s.streams.learn(src.Name, offered)

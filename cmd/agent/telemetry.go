@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/winchdata/winch/internal/config"
+	"github.com/winchdata/winch/internal/lineage"
 	"github.com/winchdata/winch/internal/metrics"
 	"github.com/winchdata/winch/internal/telemetry"
 	"github.com/winchdata/winch/internal/tracing"
@@ -34,6 +36,7 @@ type observed struct {
 	telemetry *telemetry.Telemetry
 	span      trace.Span       // of the command; nil if it has none
 	metrics   *metrics.Metrics // nil where nobody reads them
+	lineage   *lineage.Teller  // nil where nobody is told
 }
 
 // observe starts telemetry as the configuration says, if the command has any. The
@@ -53,6 +56,9 @@ func (a *app) observe(cfg *config.Config) error {
 		return err
 	}
 	a.observed.telemetry = t
+	if a.observed.lineage, err = a.startLineage(cmd.Context(), cfg.Telemetry.Lineage); err != nil {
+		return err
+	}
 	if t.Measuring() {
 		if a.observed.metrics, err = metrics.New(t.MeterProvider()); err != nil {
 			return err
@@ -66,6 +72,20 @@ func (a *app) observe(cfg *config.Config) error {
 	return nil
 }
 
+// startLineage starts telling a receiver where rows come from; nil if there is none.
+func (a *app) startLineage(ctx context.Context, l config.Lineage) (*lineage.Teller, error) {
+	if l.URL == "" {
+		return nil, nil
+	}
+	key, err := l.APIKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return lineage.Start(ctx, lineage.Options{
+		URL: l.URL, APIKey: key, Namespace: l.Namespace, Version: buildVersion(), Parent: lineage.ParseParent(l.Parent), Log: a.logFor("telemetry"),
+	}), nil
+}
+
 // endObserved sends what telemetry is left of a command that ended with err.
 func (a *app) endObserved(ctx context.Context, err error) {
 	if a.observed.telemetry == nil {
@@ -76,7 +96,10 @@ func (a *app) endObserved(ctx context.Context, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 	defer cancel()
+	var sending sync.WaitGroup
+	sending.Go(func() { a.closing("lineage", func() error { return a.observed.lineage.Shutdown(ctx) }) })
 	a.closing("telemetry", func() error { return a.observed.telemetry.Shutdown(ctx) })
+	sending.Wait()
 }
 
 // logFor returns the logger of a part of the program, one of config.LogPackages.

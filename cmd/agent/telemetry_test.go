@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/winchdata/winch/internal/lineage/lineagetest"
 	"github.com/winchdata/winch/internal/sandbox"
 	"github.com/winchdata/winch/internal/telemetry/otlptest"
 )
@@ -25,6 +26,7 @@ type workplace struct {
 	*testing.T
 	dir, sandbox string
 	receiver     *otlptest.Receiver
+	lineage      *lineagetest.Receiver
 	env          []string
 	gate         gate
 }
@@ -72,7 +74,7 @@ func (w *workplace) release() { w.gate.once.Do(func() { close(w.gate.open) }) }
 
 func newWorkplace(t *testing.T, o sandbox.Options, wrap ...func(http.Handler) http.Handler) *workplace {
 	t.Helper()
-	w := &workplace{T: t, dir: t.TempDir(), receiver: otlptest.New(t)}
+	w := &workplace{T: t, dir: t.TempDir(), receiver: otlptest.New(t), lineage: lineagetest.New(t)}
 	sim := sandbox.New(o)
 	w.gate.open = make(chan struct{})
 	handler := w.gate.before(sim)
@@ -96,6 +98,7 @@ func newWorkplace(t *testing.T, o sandbox.Options, wrap ...func(http.Handler) ht
 	w.env = []string{
 		"HOME=" + w.dir, "TMPDIR=" + os.TempDir(), "PATH=" + os.Getenv("PATH"),
 		"WINCH_TELEMETRY_OTLP_ENDPOINT=" + w.receiver.URL,
+		"OPENLINEAGE_URL=" + w.lineage.URL, "OPENLINEAGE_API_KEY=canary-lineage-key",
 	}
 	return w
 }

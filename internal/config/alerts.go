@@ -2,9 +2,6 @@ package config
 
 import (
 	"context"
-	"errors"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -75,26 +72,12 @@ func (d *decoder) alertURL(p path) *template {
 	if err != nil {
 		d.bad(at, redacted, err.Error(), referenceForms)
 	} else if len(references(parts)) == 0 {
-		if err := checkWebhook(text); err != nil {
+		if err := checkReceiver(text); err != nil {
 			d.bad(at, redacted, err.Error(), "")
 		}
 	}
 	t.parts = parts
 	return t
-}
-
-// checkWebhook checks a webhook's URL. The error shows none of it.
-func checkWebhook(text string) error {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
-		return errors.New("want a URL such as https://hooks.example.com/x")
-	}
-	ip := net.ParseIP(u.Hostname())
-	local := strings.EqualFold(u.Hostname(), "localhost") || ip != nil && ip.IsLoopback()
-	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
-		return errors.New("want https: plain http is for this machine alone")
-	}
-	return nil
 }
 
 // Resolve resolves the references in the URL. An error is Problems, or the
@@ -108,7 +91,7 @@ func (a Alert) Resolve(ctx context.Context) (connector.Secret, error) {
 	if err := problems.err(); err != nil {
 		return connector.Secret{}, err
 	}
-	if err := checkWebhook(text); err != nil {
+	if err := checkReceiver(text); err != nil {
 		p := t.at
 		p.Value, p.Message = redacted, err.Error()
 		p.AtRunTime = len(references(t.parts)) > 0

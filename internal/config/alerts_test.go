@@ -39,7 +39,7 @@ func TestWebhooksAreHTTPSButForThisMachine(t *testing.T) {
 		"https://hooks.example.com/x": true, "http://localhost:1/x": true, "http://[::1]/x": true,
 		"http://hooks.example.com/x": false, "ftp://localhost/x": false, "hooks": false, "http://localhost.example.com/": false,
 	} {
-		if err := checkWebhook(url); (err == nil) != good {
+		if err := checkReceiver(url); (err == nil) != good {
 			t.Errorf("%s: %v", url, err)
 		}
 	}

@@ -52,13 +52,14 @@ type Serve struct {
 	StuckAfter time.Duration
 }
 
-// Telemetry says where traces and metrics go.
+// Telemetry says where traces, metrics and lineage go.
 type Telemetry struct {
 	// OTLPEndpoint is an http or https URL without credentials, or empty.
 	OTLPEndpoint string
 	// Sample is the share of traces that are recorded, from 0 to 1; nil if the
 	// configuration does not say.
-	Sample *float64
+	Sample  *float64
+	Lineage Lineage
 }
 
 // Plugins says which connectors may be launched besides the bundled ones.

@@ -37,7 +37,7 @@ func (d *decoder) bad(p path, value, message, fix string) {
 
 func (d *decoder) config(file string) *Config {
 	d.checkTable(nil, fileKeys, d.values)
-	c := &Config{Path: file, Log: Log{Level: slog.LevelWarn, Format: "text"}, Telemetry: Telemetry{OTLPEndpoint: d.endpoint(), Sample: d.sample()}}
+	c := &Config{Path: file, Log: Log{Level: slog.LevelWarn, Format: "text"}, Telemetry: Telemetry{OTLPEndpoint: d.endpoint(), Sample: d.sample(), Lineage: d.lineage()}}
 	c.Sink = d.sink()
 	c.Serve = d.serve()
 	c.Alerts = d.alerts()

@@ -67,6 +67,7 @@ var fileKeys = []key{
 	{name: "telemetry", about: "What Winch tells about itself.", form: formTable, keys: []key{
 		{name: "otlp_endpoint", about: "The URL that traces and metrics are sent to by OTLP over HTTP; none: they are not sent.", example: "http://localhost:4318", pattern: "^https?://"},
 		{name: "sample", about: "The share of runs whose traces are recorded, from 0 to 1.", standard: "1", example: "0.1", pattern: `^(0(\.[0-9]+)?|1(\.0+)?)$`},
+		{name: "openlineage", about: "Who is told, by OpenLineage, which stream the rows of a table come from; none: nobody is.", form: formTable, keys: lineageKeys},
 	}},
 	{name: "plugins", about: "Connectors that are not bundled.", form: formTable, keys: []key{
 		{name: "directories", about: "The directories in which winch-connector-NAME executables are found. There is no other search path.", form: formList},

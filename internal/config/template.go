@@ -83,6 +83,9 @@ func (c *Config) Absent() Problems {
 	for _, a := range c.Alerts {
 		problems = append(problems, a.url().absent()...)
 	}
+	if key := c.Telemetry.Lineage.key; key != nil {
+		problems = append(problems, key().absent()...)
+	}
 	for _, s := range c.Sources {
 		for _, t := range s.settings().templates {
 			problems = append(problems, t.absent()...)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/lineage"
 	"github.com/winchdata/winch/internal/metrics"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/internal/tracing"
@@ -52,6 +53,8 @@ type Job struct {
 	Gate func(context.Context) error
 	// AsOf is the moment the run is planned for.
 	AsOf time.Time
+	// Nominal is the tick that the run is for; zero for none.
+	Nominal time.Time
 	// Drain, once closed, lets the run end early: no slice is begun, those that are
 	// being read go on to their next checkpoint or their end. May be nil.
 	Drain <-chan struct{}
@@ -84,6 +87,8 @@ type Puller struct {
 	Observe func(Event)
 	// Metrics measures runs; may be nil.
 	Metrics *metrics.Metrics
+	// Lineage tells where rows come from; may be nil.
+	Lineage *lineage.Teller
 }
 
 // DefaultBackoff leaves a vendor time to recover from what most often is over
@@ -127,8 +132,9 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 		tracing.Waited(ctx, asked, tracing.WaitSource)
 	}
 	span.linkLost(ctx, p.Sink, job.Source)
+	startedAt := time.Now().Truncate(time.Microsecond) // as stores keep it
 	id, err := p.Sink.StartRun(ctx, sink.Run{
-		Source: job.Source, Connector: job.Connector, Trigger: job.Trigger, StartedAt: time.Now(),
+		Source: job.Source, Connector: job.Connector, Trigger: job.Trigger, StartedAt: startedAt,
 		TraceID: span.traceID(), SpanID: span.spanID(), Backfill: job.Backfill,
 	})
 	if err != nil {
@@ -140,6 +146,7 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 	r := &run{Puller: p, job: job, id: id, span: span, log: p.Log.With("run", id, "source", job.Source)}
 	r.log.InfoContext(ctx, "run started", "trigger", job.Trigger)
 	started := time.Now()
+	r.beginLineage(held, startedAt)
 	err = work(r, held)
 	r.close()
 	r.tellDrift(ctx)
@@ -160,6 +167,7 @@ func (p *Puller) perform(ctx context.Context, job Job, work func(*run, context.C
 			res.fail(ctx, err)
 		}
 	}
+	r.endLineage(ctx, res)
 	if job.End != nil {
 		if endErr := job.End(ctx, res); err == nil {
 			err = endErr
@@ -186,6 +194,7 @@ type run struct {
 	clock sink.Clock              // of all slices
 	span  runSpan
 	spans atomic.Int64 // slices that were traced
+	told  lineage.Run
 }
 
 // streamState is what has happened to one stream so far.
@@ -207,6 +216,7 @@ func (r *run) execute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.beginStreams(ctx)
 	src, err := r.source(connector.WithUsage(ctx, &r.usage))
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ type Sink interface {
 	Yielding
 	Quarantine
 	Alerts
+	Lineage
 	Splitting
 
 	// Migrate brings the agent's own tables to the version of this program,

@@ -30,6 +30,9 @@ func (s *Sink) Prune(ctx context.Context, before time.Time, dryRun bool) (p sink
 		}
 		*step.count = tag.RowsAffected()
 	}
+	if _, err := tx.Exec(ctx, "DELETE FROM winch.lineage l WHERE NOT EXISTS (SELECT FROM winch.runs r WHERE r.id = l.run)"); err != nil {
+		return sink.Pruned{}, fault(ctx, "prune", err)
+	}
 	if dryRun {
 		return p, nil
 	}

@@ -107,6 +107,7 @@ func Run(t *testing.T, h Harness) {
 		{"archive", archiveCases, false},
 		{"prune", pruneCases, false},
 		{"alerts", alertCases, false},
+		{"lineage", lineageCases, false},
 		{"death", deathCases, false},
 		{"model", modelCases, true},
 	} {

@@ -36,7 +36,8 @@ func (s *Sink) Prune(ctx context.Context, before time.Time, dryRun bool) (p sink
 		if dryRun {
 			return errOnlyCounted
 		}
-		return nil
+		_, err := tx.ExecContext(ctx, `DELETE FROM "winch.lineage" WHERE run NOT IN (SELECT id FROM "winch.runs")`)
+		return err
 	})
 	if errors.Is(err, errOnlyCounted) {
 		err = nil
