@@ -5,14 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"runtime/pprof"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/metrics"
 	"github.com/winchdata/winch/internal/plugin"
 	"github.com/winchdata/winch/internal/pull"
 	"github.com/winchdata/winch/internal/sink/postgres"
@@ -48,10 +52,11 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 	if _, err := store.Migrate(ctx); err != nil {
 		return err
 	}
-	observed, err := telemetry.Start(ctx, telemetry.Options{Log: log}) // if the environment names a receiver
+	observed, err := observe(ctx, store, log)
 	if err != nil {
 		return err
 	}
+	scraped := observed.scrape(ctx)
 	launcher := &plugin.Launcher{Bundled: []string{"pages"}, Logger: log}
 	if observed.Tracing() {
 		launcher.Spans = observed.Forward
@@ -64,6 +69,7 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 				return nil, err
 			}
 			src, err := process.Open(ctx, connector.NewConfig(fmt.Appendf(nil, `{"base_url":%q}`, pagesURL)))
+			observed.metrics.WatchConnector("bench", "pages", process.Memory)
 			return &pull.Session{Source: src, Alive: func() bool { return true }, Close: process.Close}, err
 		},
 		Select: func(offered []connector.Stream) ([]ledger.Want, error) {
@@ -88,7 +94,7 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 		}()
 	}
 	started := time.Now()
-	res, err := (&pull.Puller{Sink: store, Log: log}).Run(ctx, job)
+	res, err := (&pull.Puller{Sink: store, Log: log, Metrics: observed.metrics}).Run(ctx, job)
 	if err == nil {
 		err = res.FirstError()
 	}
@@ -100,6 +106,7 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 	}
 	runtime.ReadMemStats(&after)
 	report.Mallocs = after.Mallocs - before.Mallocs
+	scraped()
 	if err := observed.Shutdown(ctx); err != nil { // which costs something too
 		return err
 	}
@@ -115,6 +122,63 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(report)
+}
+
+// observation is what an agent that serves tells about itself.
+type observation struct {
+	*telemetry.Telemetry
+	metrics *metrics.Metrics // nil where nobody is told
+}
+
+// observe starts telemetry as winch serve does, traces and metrics, if the
+// environment names a receiver.
+func observe(ctx context.Context, store *postgres.Sink, log *slog.Logger) (o observation, err error) {
+	on := os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != ""
+	if o.Telemetry, err = telemetry.Start(ctx, telemetry.Options{Log: log, Scraped: on}); err != nil || !on {
+		return o, err
+	}
+	if o.metrics, err = metrics.New(o.MeterProvider()); err != nil {
+		return o, err
+	}
+	return o, o.metrics.WatchStreams(func(ctx context.Context) ([]metrics.StreamState, error) {
+		entries, err := store.Entries(ctx, "bench")
+		return []metrics.StreamState{{Source: "bench", Stream: "records", Newest: ledger.Newest(entries)}}, err
+	})
+}
+
+// scrapeEvery is three times as often as Prometheus does by default.
+const scrapeEvery = 5 * time.Second
+
+// scrape scrapes as Prometheus does, until stop is called, and then once more.
+func (o observation) scrape(ctx context.Context) (stop func()) {
+	if o.metrics == nil {
+		return func() {}
+	}
+	once := func() {
+		req := httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil)
+		req.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+		answer := httptest.NewRecorder()
+		o.Scrape().ServeHTTP(answer, req)
+		if !strings.Contains(answer.Body.String(), "winch_") {
+			panic("a scrape without metrics: " + answer.Body.String())
+		}
+	}
+	end := make(chan struct{})
+	var scraping sync.WaitGroup
+	scraping.Go(func() {
+		again := time.NewTicker(scrapeEvery)
+		defer again.Stop()
+		for {
+			select {
+			case <-again.C:
+				once()
+			case <-end:
+				once()
+				return
+			}
+		}
+	})
+	return func() { close(end); scraping.Wait() }
 }
 
 // residentPeak is the most memory that this process had resident, in bytes. The

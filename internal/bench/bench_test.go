@@ -171,7 +171,7 @@ func (b *bed) pipeline(k kind) measurement {
 	m := b.measure(func() measurement {
 		cmd := exec.CommandContext(b.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), roleEnv+"=agent", "WINCH_BENCH_DATABASE="+b.database, "WINCH_BENCH_PAGES="+b.pages,
-			"OTEL_EXPORTER_OTLP_ENDPOINT="+b.receiver)
+			"OTEL_EXPORTER_OTLP_ENDPOINT="+b.receiver, "OTEL_METRIC_EXPORT_INTERVAL=5000")
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		if err != nil {
