@@ -211,6 +211,42 @@ func TestAFailedPullShowsItsWaitsRetriesAndError(t *testing.T) {
 	}
 }
 
+// An answer with status 200 that is none fails its request's span, and not its
+// attempt's alone.
+func TestAnAnswerThatIsNoneFailsItsRequest(t *testing.T) {
+	t.Parallel()
+	for _, vendor := range []struct{ source, path, span, stream string }{
+		{"kaisa_sandbox", "/customers", "GET /kaisa/{}/customers", "customers"},
+		{"contentsquare_sandbox", "/goals", "GET /contentsquare/cloud-1/v1/goals", "goals"},
+		{"fuuffy_sandbox", "/order/list", "GET /order/list", "orders"},
+	} {
+		for kind, want := range map[string]string{"html": "text/html", "truncated": "not the JSON expected", "errors_with_ok": ": "} {
+			t.Run(vendor.stream+" "+kind, func(t *testing.T) {
+				t.Parallel()
+				w := newWorkplace(t, sandbox.Options{Size: 1, Days: 1})
+				w.fault(url.Values{"kind": {kind}, "path": {vendor.path}})
+				if out, errs, code := w.winch("pull", vendor.source, "--stream", vendor.stream); code != exitStreams {
+					t.Fatalf("exit code %d\n%s%s", code, out, errs)
+				}
+				requests := w.receiver.Named(vendor.span)
+				if len(requests) == 0 {
+					t.Fatalf("no request was traced:\n%s", w.receiver.Tree())
+				}
+				for _, s := range requests {
+					if s.Attribute("http.response.status_code") != "200" || s.GetStatus().GetCode() != 2 || s.Attribute("error.type") == "" ||
+						!strings.Contains(s.GetStatus().GetMessage(), want) {
+						t.Errorf("the request's span: %v", s)
+					}
+					events := s.GetEvents()
+					if len(events) != 1 || events[0].GetName() != "exception" || events[0].GetTimeUnixNano() > s.GetEndTimeUnixNano() {
+						t.Errorf("its events: %v", events)
+					}
+				}
+			})
+		}
+	}
+}
+
 func TestARunLinksToTheOneWhoseAgentDied(t *testing.T) {
 	t.Parallel()
 	w := newWorkplace(t, sandbox.Options{Size: 2, Days: 2})

@@ -163,6 +163,17 @@ func (p *project) get(ctx context.Context, op, path string, query url.Values) (*
 	return p.rest.Do(ctx, rest.Request{Op: op, Path: path, Query: p.params(query)})
 }
 
+// records asks for a resource of the project and returns the elements of the array
+// at keys.
+func (p *project) records(ctx context.Context, op, path string, query url.Values, keys ...string) ([][]byte, error) {
+	_, records, err := p.rest.DoRecords(ctx, rest.Request{Op: op, Path: path, Query: p.params(query)}, recordsAt(keys...))
+	return records, err
+}
+
+func recordsAt(keys ...string) func(*rest.Response) ([][]byte, error) {
+	return func(r *rest.Response) ([][]byte, error) { return rest.Records(r.Body, keys...) }
+}
+
 // params adds the project. Whether a query must name the project that the token
 // carries already is unknown; clients always do.
 func (p *project) params(query url.Values) url.Values {
@@ -327,16 +338,12 @@ func classifyMe(r *rest.Response) error {
 // list asks which projects the credentials see.
 func (a *account) list(ctx context.Context) ([]listedProject, error) {
 	const op = "list projects"
-	r, err := a.rest.Do(ctx, rest.Request{
+	_, records, err := a.rest.DoRecords(ctx, rest.Request{
 		Method: http.MethodPost, Body: a.body, ReadOnly: true, Op: op,
 		Header: http.Header{"Content-Type": {"application/json"}},
-	})
+	}, recordsAt("permissions", "projects"))
 	if err != nil {
 		return nil, err
-	}
-	records, err := rest.Records(r.Body, "permissions", "projects")
-	if err != nil {
-		return nil, at(op, err)
 	}
 	var all []listedProject
 	for _, raw := range records {

@@ -37,7 +37,7 @@ func (r *pulling) pages(ctx context.Context, op, path string, query url.Values, 
 	size := r.cfg.PageSize
 	paged := rest.PageNumber{
 		Param: "page", First: 1, SizeParam: "limit", Size: size,
-		Records: func(a *rest.Response) ([][]byte, error) { return rest.Records(a.Body, "payload") },
+		Records: recordsAt("payload"),
 		Last: func(_ *rest.Response, _, records int) (last, known bool, err error) {
 			return true, records > size, nil
 		},

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/winchdata/winch/pkg/connector"
-	"github.com/winchdata/winch/pkg/connector/rest"
 )
 
 // metrics is what a metric stream measures.
@@ -205,13 +204,9 @@ func (m *measuring) ask(ctx context.Context, q question, s span) error {
 		query.Set("period", "daily") // for ranges longer than one day alone
 	}
 	op := q.op + " " + s.since.Format(dateOnly)
-	answer, err := m.get(ctx, op, q.path, query)
+	values, err := m.records(ctx, op, q.path, query, "payload", "values")
 	if err != nil {
 		return err
-	}
-	values, err := rest.Records(answer.Body, "payload", "values")
-	if err != nil {
-		return at(op, err)
 	}
 	type name struct{ metric, start string }
 	times := map[name]int{}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-
-	"github.com/winchdata/winch/pkg/connector/rest"
 )
 
 // A level is a kind of objects and what it hangs from.
@@ -65,13 +63,9 @@ func (p *project) objects(ctx context.Context, op string, l level, parent int64)
 		id = strconv.FormatInt(parent, 10)
 		op += " " + l.column + " " + id
 	}
-	answer, err := p.get(ctx, op, p.cfg.path(l.name, id), nil)
+	records, err := p.records(ctx, op, p.cfg.path(l.name, id), nil, "payload")
 	if err != nil {
 		return nil, err
-	}
-	records, err := rest.Records(answer.Body, "payload")
-	if err != nil {
-		return nil, at(op, err)
 	}
 	for _, raw := range records {
 		if !isObject(raw) {
@@ -166,11 +160,11 @@ func (r *pulling) walkIDs(ctx context.Context, name string) ([]int64, error) {
 func pullFields(ctx context.Context, r *pulling) error {
 	for _, scope := range []string{scopeSessions, scopeViews} {
 		op := r.op(scope)
-		answer, err := r.get(ctx, op, r.cfg.path(r.st.resource, ""), map[string][]string{"scope": {scope}})
+		records, err := r.records(ctx, op, r.cfg.path(r.st.resource, ""), map[string][]string{"scope": {scope}}, "payload")
 		if err != nil {
 			return err
 		}
-		if err := r.placed(op, answer, newStamp(r.id).with("scope", scope)); err != nil {
+		if err := r.placed(op, records, newStamp(r.id).with("scope", scope)); err != nil {
 			return err
 		}
 	}
@@ -185,20 +179,16 @@ func pullPlaced(ctx context.Context, r *pulling) error {
 		query["from"] = []string{to.AddDate(0, 0, -r.cfg.DynamicVarsDays).Format(dateOnly)}
 		query["to"] = []string{to.Format(dateOnly)}
 	}
-	answer, err := r.get(ctx, r.op(), r.cfg.path(r.st.resource, ""), query)
+	records, err := r.records(ctx, r.op(), r.cfg.path(r.st.resource, ""), query, "payload")
 	if err != nil {
 		return err
 	}
-	return r.placed(r.op(), answer, newStamp(r.id))
+	return r.placed(r.op(), records, newStamp(r.id))
 }
 
 // placed emits the records of an answer with their place in it. A bare text
 // becomes the field value.
-func (r *pulling) placed(op string, answer *rest.Response, mark stamp) error {
-	records, err := rest.Records(answer.Body, "payload")
-	if err != nil {
-		return at(op, err)
-	}
+func (r *pulling) placed(op string, records [][]byte, mark stamp) error {
 	for i, raw := range records {
 		if !isObject(raw) {
 			if raw[0] == '[' || raw[0] == 'n' {

@@ -123,6 +123,8 @@ type question struct {
 	// once sends the question a single time: a failure that a smaller question
 	// may avoid is a *tooMuchError then, instead of being tried again.
 	once bool
+	// read is that of rest.Request; may be nil.
+	read func(*rest.Response) error
 }
 
 // A tooMuchError is the failure of a question that was sent once: asking for less
@@ -140,7 +142,7 @@ func (c *client) ask(ctx context.Context, q question) (*rest.Response, error) {
 	if err != nil {
 		return nil, &connector.Error{Kind: connector.KindConfig, Op: q.op, Err: err}
 	}
-	request := rest.Request{Method: http.MethodPost, Header: q.header, Body: body, ReadOnly: !q.once, Op: q.op}
+	request := rest.Request{Method: http.MethodPost, Header: q.header, Body: body, ReadOnly: !q.once, Op: q.op, Read: q.read}
 	for renewed := false; ; {
 		var used connector.Secret
 		resp, err := c.rest.Do(context.WithValue(ctx, usedKey{}, &used), request)

@@ -99,11 +99,18 @@ func (r *reading) list(ctx context.Context, days []time.Time) error {
 			op: op, query: st.query, operation: st.operation, variables: variables,
 			header: st.brand.headers(r.brand), once: len(days) > 1,
 		}
-		resp, err := r.api.ask(ctx, q)
-		if err != nil {
+		var (
+			resp    *rest.Response
+			records [][]byte
+		)
+		q.read = func(answer *rest.Response) (err error) {
+			resp = answer
+			records, err = st.records.of(answer.Body)
 			return err
 		}
-		records, err := st.records.of(resp.Body)
+		if _, err = r.api.ask(ctx, q); resp == nil {
+			return err
+		}
 		if said := readErrors(resp.Body); said != nil {
 			if err != nil {
 				return r.api.support(&connector.Error{Op: op, Err: r.api.refused(said, "", resp)}, q)
@@ -111,7 +118,7 @@ func (r *reading) list(ctx context.Context, days []time.Time) error {
 			r.log.WarnContext(ctx, "data kept although the answer has errors", "stream", st.Name, "brand", r.brand, "errors", r.api.scrub(said.text))
 		}
 		if err != nil {
-			return &connector.Error{Op: op, Err: err, Hint: "check the stream's records_path"}
+			return &connector.Error{Err: err, Hint: "check the stream's records_path"}
 		}
 		for _, raw := range records {
 			record, err := r.shape(raw, days)

@@ -123,19 +123,19 @@ func (s *schema) ask(ctx context.Context, op, query string, variables map[string
 		}
 		q.header = place.headers(ids[0]) // a gateway may want it before anything is read
 	}
-	resp, err := s.source.api.ask(ctx, q)
-	if err != nil {
-		return err
+	q.read = func(resp *rest.Response) error {
+		s.note(resp)
+		value, ok := lookup(resp.Body, path)
+		if !ok {
+			return badAnswer("the answer has no %s", strings.Join(path, "."))
+		}
+		if err := json.Unmarshal(value, v); err != nil {
+			return badAnswer("the answer's %s has another shape than GraphQL's", strings.Join(path, "."))
+		}
+		return nil
 	}
-	s.note(resp)
-	value, ok := lookup(resp.Body, path)
-	if !ok {
-		return &connector.Error{Op: op, Err: badAnswer("the answer has no %s", strings.Join(path, "."))}
-	}
-	if err := json.Unmarshal(value, v); err != nil {
-		return &connector.Error{Op: op, Err: badAnswer("the answer's %s has another shape than GraphQL's", strings.Join(path, "."))}
-	}
-	return nil
+	_, err := s.source.api.ask(ctx, q)
+	return err
 }
 
 // note keeps the names of headers that tell of limits and requests, since none

@@ -29,13 +29,9 @@ func (s *source) list(ctx context.Context, st *stream, values scope, w connector
 			pages.ask(&req)
 			req.Op = fmt.Sprintf("%s page %d", op, number)
 		}
-		answer, err := s.client.rest.Do(ctx, req)
+		answer, records, err := s.client.rest.DoRecords(ctx, req, func(r *rest.Response) ([][]byte, error) { return s.api.split(st, r.Body) })
 		if err != nil {
 			return err
-		}
-		records, err := s.api.split(st, answer.Body)
-		if err != nil {
-			return at(req.Op, err)
 		}
 		if len(records) > 0 && begun.before(records[0]) {
 			return at(req.Op, st.paging.endless("the page begins as an earlier one did"))

@@ -253,13 +253,9 @@ const (
 func (c *client) list(ctx context.Context, l listing, each func(raw []byte) error) (shrunk bool, err error) {
 	request := rest.Request{Op: l.op, Path: l.path, Query: l.query}
 	if l.paging == whole {
-		response, err := c.rest.Do(ctx, request)
+		_, records, err := c.rest.DoRecords(ctx, request, l.recordsOf)
 		if err != nil {
 			return false, err
-		}
-		records, err := l.records(response.Body)
-		if err != nil {
-			return false, at(l.op, err)
 		}
 		return false, eachOf(records, each)
 	}
@@ -269,7 +265,7 @@ func (c *client) list(ctx context.Context, l listing, each func(raw []byte) erro
 		paged.SizeParam, paged.Size = "", maxPageSize
 	}
 	var totals []int
-	paged.Records = func(r *rest.Response) ([][]byte, error) { return l.records(r.Body) }
+	paged.Records = l.recordsOf
 	paged.Last = func(r *rest.Response, page, records int) (last, known bool, err error) {
 		info := readPageInfo(r.Body)
 		if info.total.known {
@@ -297,6 +293,8 @@ func (c *client) list(ctx context.Context, l listing, each func(raw []byte) erro
 	}
 	return len(totals) > 1 && totals[len(totals)-1] < totals[0], nil
 }
+
+func (l listing) recordsOf(r *rest.Response) ([][]byte, error) { return l.records(r.Body) }
 
 func eachOf(records [][]byte, each func(raw []byte) error) error {
 	for _, raw := range records {

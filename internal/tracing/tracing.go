@@ -142,6 +142,21 @@ func Fail(span trace.Span, err error) {
 	span.SetStatus(codes.Error, text)
 }
 
+// FailAnswer tells of an answer whose status says that it is good, and whose content
+// is not what was asked for. Beside the status, an event says what is wrong with it.
+func FailAnswer(span trace.Span, err error, at time.Time) {
+	Fail(span, err)
+	text := err.Error()
+	if len(text) > longestText {
+		text = text[:longestText]
+	}
+	options := []trace.EventOption{trace.WithAttributes(semconv.ExceptionType(connector.KindOf(err).String()), semconv.ExceptionMessage(text))}
+	if !at.IsZero() {
+		options = append(options, trace.WithTimestamp(at))
+	}
+	span.AddEvent(semconv.ExceptionEventName, options...)
+}
+
 // FailStatus tells of an HTTP answer that is an error.
 func FailStatus(span trace.Span, status int) {
 	span.SetAttributes(semconv.ErrorTypeKey.String(strconv.Itoa(status)))

@@ -27,8 +27,17 @@ const (
 // An answer is a response with what only this package needs of it.
 type answer struct {
 	*Response
-	http    *http.Response // its body is read
-	secrets []string       // what no error may show
+	http     *http.Response // its body is read
+	secrets  []string       // what no error may show
+	transfer Transfer       // not recorded yet
+}
+
+// judged records the answer, when it is known whether it is one.
+func (a *answer) judged(ctx context.Context, failed *failure) {
+	if failed != nil {
+		a.transfer.Err = failed.err
+	}
+	a.transfer.Record(ctx)
 }
 
 // attempt sends the request once, follows redirects, and reads the answer. It
@@ -61,7 +70,7 @@ func (c *Client) attempt(ctx context.Context, req Request, before repeat) (*answ
 		}
 		next, err := redirect(got.http, req)
 		if next == nil && err == nil {
-			return got, nil
+			return got, nil // the caller judges it
 		}
 		if err == nil && hop == maxRedirects {
 			err = fmt.Errorf("more than %d redirects", maxRedirects)
@@ -70,8 +79,11 @@ func (c *Client) attempt(ctx context.Context, req Request, before repeat) (*answ
 			err = fmt.Errorf("%s redirects to %s, where credentials are not sent", target.Host, next.Host)
 		}
 		if err != nil {
-			return nil, &failure{err: &connector.Error{Kind: connector.KindBadResponse, Err: err, Hint: "is base_url right?"}}
+			failed := &failure{err: &connector.Error{Kind: connector.KindBadResponse, Err: err, Hint: "is base_url right?"}}
+			got.judged(ctx, failed)
+			return nil, failed
 		}
+		got.judged(ctx, nil)
 		target = next
 	}
 }
@@ -234,16 +246,25 @@ func (c *Client) sign(ctx context.Context, req Request, target *url.URL) (*http.
 	return httpReq, nil
 }
 
-// send sends a signed request and reads the answer. This is the one place where a
-// request leaves for the vendor.
+// send sends a signed request and reads the answer, which is recorded when it is
+// judged. This is the one place where a request leaves for the vendor.
 func (c *Client) send(ctx context.Context, req Request, httpReq *http.Request, target *url.URL, before repeat) (got *answer, failed *failure) {
 	usage := connector.Usage{Requests: 1}
 	if before.sent > 0 {
 		usage.Retries = 1
 	}
 	connector.RecordUsage(ctx, usage)
-	start := time.Now()
-	defer func() { requested(ctx, start, req, target, before, got, failed) }()
+	transfer := Transfer{Method: req.method(), Target: target, Template: req.template(target), Since: time.Now(), before: before}
+	defer func() {
+		transfer.ended()
+		if failed != nil {
+			transfer.Err = failed.err
+			transfer.Record(ctx)
+			return
+		}
+		transfer.Status, transfer.Bytes = got.Status, int64(len(got.Body))
+		got.transfer = transfer
+	}()
 	timed, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
 	httpReq = httpReq.WithContext(timed)

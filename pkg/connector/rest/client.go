@@ -165,6 +165,10 @@ type Request struct {
 	// at the vendor, so that it may be sent again when it is unknown what became
 	// of it. GET and HEAD always are.
 	ReadOnly bool
+	// Read reads a good answer, as far as it takes to know that it is what was asked
+	// for: a status of 200 with another body is no answer. Its error ends Do, which
+	// does not ask again, and shows on the request's span. May be nil.
+	Read func(*Response) error
 	// Op says in errors what is being done: "cdrs_in page 3". Empty means method
 	// and path.
 	Op string

@@ -36,7 +36,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values) (*Respo
 }
 
 // Do sends req, retries what is worth it, and returns the answer if its status
-// is 2xx. Errors are *connector.Error, or wrap ctx.Err():
+// is 2xx and Request.Read can read it. Errors are *connector.Error, or wrap ctx.Err():
 //
 //	KindAuth         401, also with renewed credentials
 //	KindForbidden    403
@@ -57,6 +57,12 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 		answer, failed := c.attempt(ctx, req, before)
 		if failed == nil {
 			failed = c.judge(answer, renewed)
+			if failed == nil && req.Read != nil {
+				if err := req.Read(answer.Response); err != nil {
+					failed = &failure{err: err}
+				}
+			}
+			answer.judged(ctx, failed)
 		}
 		switch {
 		case failed == nil:

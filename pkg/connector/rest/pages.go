@@ -76,19 +76,19 @@ func (c *Client) page(ctx context.Context, req Request, p PageNumber, number int
 		query.Set(p.SizeParam, strconv.Itoa(p.Size))
 	}
 	req.Query = query
+	var (
+		records [][]byte
+		known   bool
+	)
+	req.Read = func(r *Response) (err error) {
+		if records, err = p.Records(r); err == nil && p.Last != nil {
+			last, known, err = p.Last(r, number, len(records))
+		}
+		return err
+	}
 	resp, err := c.Do(ctx, req)
 	if err != nil {
 		return Page{}, false, err
-	}
-	records, err := p.Records(resp)
-	if err != nil {
-		return Page{}, false, &connector.Error{Op: req.Op, Err: err}
-	}
-	known := false
-	if p.Last != nil {
-		if last, known, err = p.Last(resp, number, len(records)); err != nil {
-			return Page{}, false, &connector.Error{Op: req.Op, Err: err}
-		}
 	}
 	if len(records) > 0 && first != nil && bytes.Equal(records[0], first) {
 		return Page{}, false, &connector.Error{

@@ -43,18 +43,30 @@ func Records(body []byte, path ...string) ([][]byte, error) {
 
 // GetJSON reads path and stores the JSON answer in v, as json.Unmarshal does.
 func (c *Client) GetJSON(ctx context.Context, path string, query url.Values, v any) error {
-	req := Request{Path: path, Query: query}
-	resp, err := c.Do(ctx, req)
-	if err != nil {
+	_, err := c.Do(ctx, Request{Path: path, Query: query, Read: func(r *Response) error {
+		if err := isJSON(r.Body); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(r.Body, v); err != nil {
+			return badJSON(err)
+		}
+		return nil
+	}})
+	return err
+}
+
+// DoRecords is Do for an answer with records, which split finds.
+func (c *Client) DoRecords(ctx context.Context, req Request, split func(*Response) ([][]byte, error)) (*Response, [][]byte, error) {
+	var records [][]byte
+	req.Read = func(r *Response) (err error) {
+		records, err = split(r)
 		return err
 	}
-	if err := isJSON(resp.Body); err != nil {
-		return &connector.Error{Op: req.op(), Err: err}
+	resp, err := c.Do(ctx, req)
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := json.Unmarshal(resp.Body, v); err != nil {
-		return &connector.Error{Op: req.op(), Err: badJSON(err)}
-	}
-	return nil
+	return resp, records, nil
 }
 
 // AddField returns the JSON object raw with name set to value, which replaces

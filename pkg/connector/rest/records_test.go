@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -184,5 +185,22 @@ func TestGetJSONExplainsWhatDoesNotFit(t *testing.T) {
 		if diff := cmp.Diff(test.want, err.Error()); diff != "" {
 			t.Error(diff)
 		}
+	}
+}
+
+// What Read refuses is asked for once: the vendor would say the same again.
+func TestAnAnswerThatCannotBeReadIsAnError(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	client, _ := serve(t, rest.Options{}, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		_, _ = io.WriteString(w, `{"orders":[1,2`)
+	})
+	resp, records, err := client.DoRecords(t.Context(), rest.Request{Path: "orders", Op: "orders page 1"}, func(r *rest.Response) ([][]byte, error) {
+		return rest.Records(r.Body, "orders")
+	})
+	wantKind(t, err, connector.KindBadResponse)
+	if asked != 1 || resp != nil || records != nil || strings.Count(err.Error(), "orders page 1") != 1 {
+		t.Errorf("asked %d times: %v", asked, err)
 	}
 }

@@ -33,18 +33,6 @@ func why(a *answer, failed *failure) string {
 	return connector.KindOf(failed.err).String()
 }
 
-// requested records one attempt of the client.
-func requested(ctx context.Context, start time.Time, req Request, target *url.URL, before repeat, got *answer, failed *failure) {
-	t := Transfer{Method: req.method(), Target: target, Template: req.template(target), Since: start, Took: time.Since(start), before: before}
-	if got != nil {
-		t.Status, t.Bytes = got.Status, int64(len(got.Body))
-	}
-	if failed != nil {
-		t.Err = failed.err
-	}
-	t.Record(ctx)
-}
-
 // A Transfer is a request that has ended, with the reading of its answer. A
 // connector that sends one by itself, past the client, records it so.
 type Transfer struct {
@@ -58,9 +46,16 @@ type Transfer struct {
 	Took   time.Duration
 	Status int   // 0 without an answer
 	Bytes  int64 // of the answer's body
-	Err    error
+	Err    error // also of an answer that says it is good and is not
 
 	before repeat
+	until  time.Time // zero: when it is recorded
+}
+
+// ended says that the request has ended now, and is recorded later.
+func (t *Transfer) ended() {
+	t.until = time.Now()
+	t.Took = t.until.Sub(t.Since)
 }
 
 // Record adds the time and the class of the answer to the usage of ctx, and to its trace a span as the
@@ -99,13 +94,19 @@ func (t Transfer) Record(ctx context.Context) {
 	}
 	_, span := trace.SpanFromContext(ctx).TracerProvider().Tracer(tracing.Scope).Start(ctx, t.Method+" "+t.Template,
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(t.Since), trace.WithAttributes(attrs...))
+	end := []trace.SpanEndOption{}
+	if !t.until.IsZero() {
+		end = append(end, trace.WithTimestamp(t.until))
+	}
 	switch {
-	case t.Err != nil:
-		tracing.Fail(span, t.Err)
 	case t.Status >= http.StatusBadRequest:
 		tracing.FailStatus(span, t.Status)
+	case t.Err != nil && t.Status != 0:
+		tracing.FailAnswer(span, t.Err, t.until)
+	case t.Err != nil:
+		tracing.Fail(span, t.Err)
 	}
-	span.End()
+	span.End(end...)
 }
 
 var (
