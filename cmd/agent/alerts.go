@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,8 +113,9 @@ func (a *app) alertPulls(ctx context.Context, cfg *config.Config, store sink.Sin
 	a.alertStale(ctx, cfg, store)
 }
 
-// alertStale tells which streams of enabled sources are staler than they may be.
-func (a *app) alertStale(ctx context.Context, cfg *config.Config, store sink.Sink) {
+// alertStale tells which streams of enabled sources, of all or of the named ones, are
+// staler than they may be, and whatever else is recorded and was not told.
+func (a *app) alertStale(ctx context.Context, cfg *config.Config, store sink.Sink, sources ...string) {
 	t := a.teller(cfg, store)
 	if t == nil {
 		return
@@ -121,7 +123,7 @@ func (a *app) alertStale(ctx context.Context, cfg *config.Config, store sink.Sin
 	var ages []alert.Age
 	for _, src := range cfg.Sources {
 		stated := src.Freshness()
-		if !src.Enabled || len(stated) == 0 {
+		if !src.Enabled || len(stated) == 0 || len(sources) > 0 && !slices.Contains(sources, src.Name) {
 			continue
 		}
 		entries, err := store.Entries(ctx, src.Name)
@@ -135,6 +137,7 @@ func (a *app) alertStale(ctx context.Context, cfg *config.Config, store sink.Sin
 		}
 	}
 	t.Aged(ctx, ages, time.Now())
+	t.Deliver(ctx)
 }
 
 // staleEvery is how often winch serve looks for stale streams.

@@ -43,7 +43,7 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 		Begin: t.Open,
 		End:   endOf(t),
 	})
-	return s.ended(ctx, cfg, res, err)
+	return s.ended(ctx, cfg, t.Source, res, err)
 }
 
 // endOf records the end of the task with the run, unless a shutdown ended that.
@@ -56,9 +56,9 @@ func endOf(t scheduler.Task) func(context.Context, pull.Result) error {
 	}
 }
 
-// ended tells how a run has ended. It returns an error if the job has to be done
+// ended tells how a run of a source has ended. It returns an error if the job has to be done
 // again.
-func (s *server) ended(ctx context.Context, cfg *config.Config, res pull.Result, err error) error {
+func (s *server) ended(ctx context.Context, cfg *config.Config, source string, res pull.Result, err error) error {
 	var busy *sink.Busy
 	if errors.As(err, &busy) {
 		return err
@@ -68,6 +68,7 @@ func (s *server) ended(ctx context.Context, cfg *config.Config, res pull.Result,
 		s.tellRun(res)
 		if t := s.app.teller(cfg, s.store); t != nil {
 			t.Ran(ctx, res)
+			s.app.alertStale(ctx, cfg, s.store, source)
 		}
 	}
 	switch {
@@ -101,7 +102,7 @@ func (s *server) unknown(ctx context.Context, cfg *config.Config, puller *pull.P
 		Begin: t.Open,
 		End:   endOf(t),
 	})
-	return s.ended(ctx, cfg, res, err)
+	return s.ended(ctx, cfg, t.Source, res, err)
 }
 
 // backfill goes on with the backfill of a task, unless a person has ended or paused

@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/winchdata/winch/internal/pull"
@@ -33,6 +32,9 @@ const (
 // A Message is what the generic format posts, as JSON. Receivers rely on it: fields
 // may be added, never changed.
 type Message struct {
+	// ID is the same however often the message is told: a receiver can drop what it
+	// has.
+	ID     string    `json:"id"`
 	Event  string    `json:"event"`
 	At     time.Time `json:"at"`
 	Source string    `json:"source,omitempty"`
@@ -59,15 +61,17 @@ type Webhook struct {
 	URL    func(context.Context) (connector.Secret, error)
 }
 
-// A Teller tells webhooks, each once. Its fields are set before its first use.
+// A Teller tells webhooks: Ran and Aged record what is news, Deliver tells what is
+// recorded, also what an agent has recorded that died since. Its fields are set before
+// its first use.
 type Teller struct {
 	Store    sink.Alerts
 	Webhooks []Webhook
 	Log      *slog.Logger
 }
 
-// tellFor bounds telling, so that a webhook that is away costs a pull no more.
-const tellFor = 20 * time.Second
+// recordFor bounds recording what is news.
+const recordFor = 10 * time.Second
 
 // A note says that something is the matter, or that it is not.
 type note struct {
@@ -77,7 +81,7 @@ type note struct {
 	Message
 }
 
-// Ran tells what became of a pull. What goes wrong with telling is logged.
+// Ran records what became of a pull. What goes wrong with that is logged.
 func (t *Teller) Ran(ctx context.Context, res pull.Result) {
 	var busy *sink.Busy
 	if res.Status == sink.Interrupted || errors.As(res.Err, &busy) {
@@ -104,7 +108,7 @@ func (t *Teller) Ran(ctx context.Context, res pull.Result) {
 		}
 		notes = append(notes, drifted(s, about(s.Name)), setAside(s, about(s.Name)))
 	}
-	t.tell(ctx, res.Name, notes)
+	t.note(ctx, res.Name, notes)
 }
 
 func (n *note) fail(err error) {
@@ -151,7 +155,7 @@ type Age struct {
 	Freshness      connector.Span
 }
 
-// Aged tells which streams are staler than stated.
+// Aged records which streams are staler than stated.
 func (t *Teller) Aged(ctx context.Context, ages []Age, now time.Time) {
 	bySource := map[string][]note{}
 	for _, a := range ages {
@@ -165,57 +169,41 @@ func (t *Teller) Aged(ctx context.Context, ages []Age, now time.Time) {
 		bySource[a.Source] = append(bySource[a.Source], n)
 	}
 	for source, notes := range bySource {
-		t.tell(ctx, source, notes)
+		t.note(ctx, source, notes)
 	}
 }
 
-// tell tells all webhooks, side by side, what is news to each.
-func (t *Teller) tell(ctx context.Context, source string, notes []note) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellFor)
+// note records what is news to each webhook. Recording does not depend on the
+// context of what is told of.
+func (t *Teller) note(ctx context.Context, source string, notes []note) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer cancel()
-	var told sync.WaitGroup
 	for _, w := range t.Webhooks {
-		told.Go(func() {
-			for _, n := range notes {
-				if err := t.note(ctx, w, n); err != nil {
-					t.Log.WarnContext(ctx, "alert not told", "alert", w.Name, "event", n.event, "source", source, "stream", n.Stream, "error", err)
-				}
+		for _, n := range notes {
+			if err := t.record(ctx, w, n); err != nil {
+				t.Log.WarnContext(ctx, "alert not recorded", "alert", w.Name, "event", n.event, "source", source, "stream", n.Stream, "error", err)
 			}
-		})
+		}
 	}
-	told.Wait()
 }
 
-// note tells one webhook one thing, if it is news. What could not be told is news
-// the next time.
-func (t *Teller) note(ctx context.Context, w Webhook, n note) error {
+// record records what one webhook is told of one thing, if it is news.
+func (t *Teller) record(ctx context.Context, w Webhook, n note) error {
 	if !slices.Contains(w.On, n.event) {
 		return nil
 	}
 	key := sink.AlertKey{Alert: w.Name, Source: n.Source, Stream: n.Stream, Event: n.event}
-	// Recording does not depend on how long sending took.
-	recording := context.WithoutCancel(ctx)
 	if n.is {
-		news, err := t.Store.RaiseAlert(ctx, key, n.detail)
-		if err != nil || !news {
-			return err
-		}
 		n.Event = n.event
-		if err := w.Send(ctx, n.Message); err != nil {
-			_, undone := t.Store.ClearAlert(recording, key)
-			return errors.Join(err, undone)
-		}
-		return nil
-	}
-	was, err := t.Store.ClearAlert(ctx, key)
-	if err != nil || !was || n.event != Failure && n.event != Staleness || !slices.Contains(w.On, Recovery) {
+		_, err := t.Store.RaiseAlert(ctx, key, n.detail, pending(n.Message))
 		return err
 	}
-	over := Message{Event: Recovery, Of: n.event, Source: n.Source, Stream: n.Stream, Run: n.Run, Newest: n.Newest}
-	over.Text = fmt.Sprintf("%s is well again: the %s is over", over.name(), n.event)
-	if err := w.Send(ctx, over); err != nil {
-		_, undone := t.Store.RaiseAlert(recording, key, n.detail)
-		return errors.Join(err, undone)
+	message := ""
+	if (n.event == Failure || n.event == Staleness) && slices.Contains(w.On, Recovery) {
+		over := Message{Event: Recovery, Of: n.event, Source: n.Source, Stream: n.Stream, Run: n.Run, Newest: n.Newest}
+		over.Text = fmt.Sprintf("%s is well again: the %s is over", over.name(), n.event)
+		message = pending(over)
 	}
-	return nil
+	_, err := t.Store.ClearAlert(ctx, key, message)
+	return err
 }

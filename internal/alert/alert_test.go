@@ -148,6 +148,7 @@ func TestEachThingIsToldOnceUntilItChanges(t *testing.T) {
 		{result(aside), []string{"quarantine shop/calls"}},
 	} {
 		teller.Ran(t.Context(), step.res)
+		teller.Deliver(t.Context())
 		h.mu.Lock()
 		if bytes.Contains(bytes.Join(h.bodies, nil), []byte("anna")) {
 			t.Error("a key that is data was told")
@@ -181,6 +182,7 @@ func TestAStreamIsStaleBeyondItsFreshness(t *testing.T) {
 		{[]alert.Age{{Source: "shop", Stream: "never read", Freshness: connector.Days(1)}}, nil},
 	} {
 		teller.Aged(t.Context(), step.ages, now)
+		teller.Deliver(t.Context())
 		if diff := cmp.Diff(step.want, h.taken(t)); diff != "" {
 			t.Errorf("step %d (-want +got):\n%s", i, diff)
 		}
@@ -196,6 +198,7 @@ func TestAWebhookThatIsAwayIsTriedAgainAndTheOthersAreTold(t *testing.T) {
 			return connector.Secret{}, errors.New("HOOK is not set")
 		}})
 	teller.Ran(t.Context(), result(ill("calls")))
+	teller.Deliver(t.Context())
 	for _, h := range []*hook{busy, fine} {
 		if diff := cmp.Diff([]string{"failure shop/calls"}, h.taken(t)); diff != "" {
 			t.Error(diff)
@@ -211,7 +214,9 @@ func TestAWebhookThatIsAwayIsTriedAgainAndTheOthersAreTold(t *testing.T) {
 	// not told of it.
 	moved.statuses = nil
 	teller.Ran(t.Context(), result(ill("calls")))
+	teller.Deliver(t.Context())
 	teller.Ran(t.Context(), result(well("calls")))
+	teller.Deliver(t.Context())
 	if diff := cmp.Diff([]string{"failure shop/calls", "recovery failure shop/calls"}, moved.taken(t)); diff != "" {
 		t.Error(diff)
 	}

@@ -3,11 +3,12 @@ package alert
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,10 +31,9 @@ var client = &http.Client{
 // Send posts a message, again after a pause while the receiver is away, says that
 // it is busy or has an error of its own. The error shows nothing of the URL.
 func (w Webhook) Send(ctx context.Context, m Message) error {
-	if m.At.IsZero() {
-		m.At = time.Now()
+	if m.ID == "" {
+		m.ID, m.At = rand.Text(), now()
 	}
-	m.At = m.At.UTC().Truncate(time.Millisecond)
 	body, err := w.body(m)
 	if err != nil {
 		return err
@@ -43,11 +43,11 @@ func (w Webhook) Send(ctx context.Context, m Message) error {
 		return err
 	}
 	for attempt := 1; ; attempt++ {
-		again, err := post(ctx, address.Reveal(), body)
+		again, err := post(ctx, address.Reveal(), m.ID, body)
 		if err == nil || !again || attempt == attempts {
 			return err
 		}
-		pause := time.NewTimer(rand.N(firstPause << (attempt - 1)))
+		pause := time.NewTimer(mathrand.N(firstPause << (attempt - 1)))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -70,13 +70,14 @@ func (w Webhook) body(m Message) ([]byte, error) {
 	return json.Marshal(map[string]string{"text": text})
 }
 
-func post(ctx context.Context, address string, body []byte) (again bool, err error) {
+func post(ctx context.Context, address, id string, body []byte) (again bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return false, errors.New("the webhook's URL is none")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "winch")
+	req.Header.Set("Webhook-Id", id) // also for receivers of a format without an id
 	resp, err := client.Do(req)
 	if err != nil {
 		var shown *url.Error // has the URL

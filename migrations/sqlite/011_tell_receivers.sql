@@ -6,3 +6,12 @@ CREATE TABLE "winch.lineage" (
     stream     TEXT    NOT NULL, -- empty for the run as a whole
     CONSTRAINT lineage_pkey PRIMARY KEY (run, stream)
 ) WITHOUT ROWID;
+
+-- What webhooks are still to be told, in its order.
+CREATE TABLE "winch.alert_messages" (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    alert           TEXT NOT NULL, -- name of the webhook in the configuration
+    message         TEXT NOT NULL, -- what it is told, as JSON
+    recorded_at     TEXT NOT NULL, -- days later it is no news and forgotten
+    claimed_until   TEXT           -- until then an agent is telling it; null: nobody is
+);
