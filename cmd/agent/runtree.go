@@ -28,12 +28,13 @@ type stageReport struct {
 	Copying    float64 `json:"copying_seconds"`
 	Merging    float64 `json:"merging_seconds"`
 	Committing float64 `json:"committing_seconds"`
+	StoreWait  float64 `json:"store_wait_seconds"`
 }
 
 func newStageReport(u connector.Usage, s sink.Stages) stageReport {
 	return stageReport{
 		u.Requesting.Seconds(), u.Waited.Seconds(), u.FetchingTokens.Seconds(),
-		s.Decoding.Seconds(), s.Copying.Seconds(), s.Merging.Seconds(), s.Committing.Seconds(),
+		s.Decoding.Seconds(), s.Copying.Seconds(), s.Merging.Seconds(), s.Committing.Seconds(), s.Awaiting.Seconds(),
 	}
 }
 
@@ -51,6 +52,7 @@ func parts(u connector.Usage, s sink.Stages) []part {
 		{'t', "tokens", u.FetchingTokens},
 		{'d', "decoding records", s.Decoding},
 		{'s', "staging rows", s.Copying},
+		{'q', "waiting for the store", s.Awaiting},
 		{'m', "merging rows", s.Merging},
 		{'c', "committing", s.Committing},
 	}

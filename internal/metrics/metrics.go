@@ -212,7 +212,7 @@ func (m *Metrics) stored(ctx context.Context, s ledger.Slice, t sink.Stages) {
 		name string
 		took time.Duration
 	}{
-		{"copy", t.Copying}, {"merge", t.Merging}, {"commit", t.Committing},
+		{"copy", t.Copying}, {"merge", t.Merging}, {"commit", t.Committing}, {"wait", t.Awaiting},
 	} {
 		if stage.took > 0 {
 			m.sinkTime.Record(ctx, stage.took.Seconds(), of(s.Source, s.Stream, Stage.String(stage.name)))

@@ -19,6 +19,7 @@ const (
 	Copying                 // rows to the staging table
 	Merging                 // staged rows to the stream's table, with the ledger
 	Committing              // the transaction's end
+	Awaiting                // a connection, or the table or the store to be free
 	stages
 )
 
@@ -28,11 +29,12 @@ type Stages struct {
 	Copying    time.Duration
 	Merging    time.Duration
 	Committing time.Duration
+	Awaiting   time.Duration
 }
 
 // Add returns the sum of both.
 func (s Stages) Add(t Stages) Stages {
-	return Stages{s.Decoding + t.Decoding, s.Copying + t.Copying, s.Merging + t.Merging, s.Committing + t.Committing}
+	return Stages{s.Decoding + t.Decoding, s.Copying + t.Copying, s.Merging + t.Merging, s.Committing + t.Committing, s.Awaiting + t.Awaiting}
 }
 
 // A Clock sums how long the stages of attempts take. It is safe for concurrent
@@ -42,6 +44,7 @@ type Clock struct {
 	ended [stages]time.Duration
 	since [stages]time.Time // of what is under way
 	inner bool              // a stage inside merging is under way, which stands still
+	still []Stage           // stand still while the store is awaited
 }
 
 // Total returns the sums so far, with what is under way.
@@ -57,7 +60,7 @@ func (c *Clock) Total() Stages {
 			all[i] += time.Since(since)
 		}
 	}
-	return Stages{all[Decoding], all[Copying], all[Merging], all[Committing]}
+	return Stages{all[Decoding], all[Copying], all[Merging], all[Committing], all[Awaiting]}
 }
 
 // Add adds to the sums.
@@ -67,13 +70,14 @@ func (c *Clock) Add(s Stages) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, d := range [stages]time.Duration{s.Decoding, s.Copying, s.Merging, s.Committing} {
+	for i, d := range [stages]time.Duration{s.Decoding, s.Copying, s.Merging, s.Committing, s.Awaiting} {
 		c.ended[i] += d
 	}
 }
 
 // Start begins a stage, which Stop ends. A stage is not begun twice at a time. Time
-// of a stage inside merging does not count as merging.
+// of a stage inside merging does not count as merging, and time in which the store is
+// awaited as nothing else.
 func (c *Clock) Start(s Stage) {
 	if c == nil {
 		return
@@ -81,7 +85,14 @@ func (c *Clock) Start(s Stage) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if !c.since[Merging].IsZero() {
+	if s == Awaiting {
+		for _, other := range []Stage{Copying, Merging} {
+			if !c.since[other].IsZero() {
+				c.ended[other] += now.Sub(c.since[other])
+				c.since[other], c.still = time.Time{}, append(c.still, other)
+			}
+		}
+	} else if !c.since[Merging].IsZero() {
 		c.ended[Merging] += now.Sub(c.since[Merging])
 		c.since[Merging], c.inner = time.Time{}, true
 	}
@@ -100,7 +111,12 @@ func (c *Clock) Stop(s Stage) {
 		c.ended[s] += now.Sub(c.since[s])
 	}
 	c.since[s] = time.Time{}
-	if s != Merging && c.inner {
+	if s == Awaiting {
+		for _, other := range c.still {
+			c.since[other] = now
+		}
+		c.still = c.still[:0]
+	} else if s != Merging && c.inner {
 		c.since[Merging], c.inner = now, false
 	}
 }
@@ -114,6 +130,17 @@ func (a Attempt) Begin(ctx context.Context, s Stage, name string, attrs ...attri
 		a.Clock.Stop(s)
 		tracing.End(span, err)
 	}
+}
+
+// Await waits for a connection, or for the table or the store to be free. What is
+// lost to that is a stage and a wait of its own.
+func (a Attempt) Await(ctx context.Context, wait func() error) error {
+	since := time.Now()
+	a.Clock.Start(Awaiting)
+	err := wait()
+	a.Clock.Stop(Awaiting)
+	tracing.Waited(ctx, since, tracing.WaitStore)
+	return err
 }
 
 // A Sampler estimates how long decoding takes: reading the clock for each record

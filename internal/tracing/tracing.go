@@ -71,6 +71,7 @@ const (
 	WaitConcurrency = "concurrency" // as many requests as allowed are under way
 	WaitToken       = "token"       // another request is fetching the token
 	WaitQueue       = "queue"       // a job, for an agent and its source to be free
+	WaitStore       = "store"       // a writer, for a connection, or for its table or the store to be free
 	WaitSource      = "source"      // a run, for a backfill of its source to give way
 )
 

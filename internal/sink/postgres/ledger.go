@@ -34,12 +34,13 @@ func countTargets(c *ledger.Counts, u *connector.Usage) []any {
 
 // timeColumns are the columns of where the time of runs and reads went, in the
 // order of timeValues and timeTargets.
-const timeColumns = "requesting_us, fetching_tokens_us, decoding_us, copying_us, merging_us, committing_us"
+const timeColumns = "requesting_us, fetching_tokens_us, decoding_us, copying_us, merging_us, committing_us, store_wait_us"
 
 func timeValues(u connector.Usage, s sink.Stages) []any {
 	return []any{
 		u.Requesting.Microseconds(), u.FetchingTokens.Microseconds(),
 		s.Decoding.Microseconds(), s.Copying.Microseconds(), s.Merging.Microseconds(), s.Committing.Microseconds(),
+		s.Awaiting.Microseconds(),
 	}
 }
 
@@ -47,6 +48,7 @@ func timeTargets(u *connector.Usage, s *sink.Stages) []any {
 	return []any{
 		(*microseconds)(&u.Requesting), (*microseconds)(&u.FetchingTokens),
 		(*microseconds)(&s.Decoding), (*microseconds)(&s.Copying), (*microseconds)(&s.Merging), (*microseconds)(&s.Committing),
+		(*microseconds)(&s.Awaiting),
 	}
 }
 
@@ -170,7 +172,7 @@ ON CONFLICT ON CONSTRAINT slices_pkey DO UPDATE SET
 
 func insertRead(ctx context.Context, tx querier, a sink.Attempt, state ledger.State, endedAt time.Time, c ledger.Counts, u connector.Usage, cause error) error {
 	const insert = "INSERT INTO winch.reads (" + sliceColumns + ", " + countColumns + `, run, state, started_at, ended_at, error_kind, error, hint, ` + timeColumns + `)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`
 	var kind, text, hint string
 	if cause != nil {
 		kind, text = failure(cause)

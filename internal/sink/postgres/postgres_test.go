@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,6 +67,7 @@ func harness(open func(context.Context, string) (sink.Sink, error)) sinktest.Har
 		Comment:    readComment,
 		RowVersion: "ctid",
 		Cuts:       true,
+		Hold:       holdTable,
 		Newer: func(t testing.TB, address string) {
 			query(t, address, "INSERT INTO winch.schema_version (version_id, is_applied) VALUES (9999, true)")
 		},
@@ -246,4 +248,17 @@ func land(t testing.TB, s *Sink, run int64, first, last int, note string) ledger
 		t.Fatal(err)
 	}
 	return counts
+}
+
+// holdTable keeps others from changing a table, as another agent's writer does.
+func holdTable(t testing.TB, address, source, stream string) (release func()) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "SELECT pg_advisory_lock($1)", (table{source: source, stream: stream}).lock()); err != nil {
+		t.Fatal(err)
+	}
+	return sync.OnceFunc(func() { closeConn(context.WithoutCancel(t.Context()), conn) })
 }

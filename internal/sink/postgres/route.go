@@ -183,13 +183,15 @@ func (w *writer) settleIn(ctx context.Context) error {
 	if w.long {
 		return nil
 	}
-	select {
-	case w.sink.settled <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	w.long = true
-	return w.connect(ctx)
+	return w.attempt.Await(ctx, func() error {
+		select {
+		case w.sink.settled <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		w.long = true
+		return w.connect(ctx)
+	})
 }
 
 func (w *writer) connect(ctx context.Context) (err error) {

@@ -24,8 +24,8 @@ func (s *Sink) FinishRun(ctx context.Context, id int64, end sink.RunEnd) error {
 	const update = `UPDATE winch.runs SET
 	ended_at = $1, outcome = $2, slices = $3, failed = $4, error_kind = $5, error = $6,
 	(` + countColumns + `) = ROW ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18),
-	(` + timeColumns + `) = ROW ($19, $20, $21, $22, $23, $24), hint = $25
-WHERE id = $26 AND outcome = ''`
+	(` + timeColumns + `) = ROW ($19, $20, $21, $22, $23, $24, $25), hint = $26
+WHERE id = $27 AND outcome = ''`
 	op := fmt.Sprintf("record the outcome of run %d", id)
 	errorKind := ""
 	if end.Error != "" {

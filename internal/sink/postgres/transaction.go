@@ -32,19 +32,21 @@ const beginQuery = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_
 // gate comes before the connection: writers with little to say then wait without
 // one.
 func (w *writer) begin(ctx context.Context) error {
-	if err := w.gate.enter(ctx); err != nil {
-		return err
-	}
-	err := w.connect(ctx)
-	if err == nil {
-		_, err = w.conn.Exec(ctx, fmt.Sprintf(beginQuery+"SELECT pg_advisory_xact_lock(%d)", w.table.lock()))
-	}
-	if err != nil {
-		w.gate.leave()
-		return err
-	}
-	w.tx = &transaction{gate: w.gate}
-	return nil
+	return w.attempt.Await(ctx, func() error {
+		if err := w.gate.enter(ctx); err != nil {
+			return err
+		}
+		err := w.connect(ctx)
+		if err == nil {
+			_, err = w.conn.Exec(ctx, fmt.Sprintf(beginQuery+"SELECT pg_advisory_xact_lock(%d)", w.table.lock()))
+		}
+		if err != nil {
+			w.gate.leave()
+			return err
+		}
+		w.tx = &transaction{gate: w.gate}
+		return nil
+	})
 }
 
 // longQuery lets a transaction last as long as its slice. The setting is new in

@@ -49,7 +49,7 @@ var runCases = map[string]func(*testing.T, Harness){
 			EndedAt: begun(9).Add(123456 * time.Microsecond), Outcome: sink.Incomplete, Slices: 3, Failed: 2,
 			Counts: ledger.Counts{Rows: 6, Inserted: 1, Updated: 2, Unchanged: 3, Deleted: 4},
 			Usage:  usage, ErrorKind: connector.KindRateLimited, Error: "calls: 429 Too Many Requests", Hint: "wait",
-			Stages: sink.Stages{Decoding: time.Second, Copying: 2 * time.Second, Merging: 3 * time.Second, Committing: 4 * time.Microsecond},
+			Stages: sink.Stages{Decoding: time.Second, Copying: 2 * time.Second, Merging: 3 * time.Second, Committing: 4 * time.Microsecond, Awaiting: 5 * time.Second},
 		}
 		r.Usage.Requesting, r.Usage.FetchingTokens = 5*time.Minute, 6*time.Millisecond
 		if err := s.FinishRun(t.Context(), r.ID, r.RunEnd); err != nil {

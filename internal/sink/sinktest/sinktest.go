@@ -71,6 +71,10 @@ type Harness struct {
 	// as time allows.
 	ManyRows int
 
+	// Hold keeps others from changing a stream's table until release, which may be
+	// called twice.
+	Hold func(t testing.TB, address, source, stream string) (release func())
+
 	// Newer makes the store look as if a newer program had migrated it.
 	Newer func(t testing.TB, address string)
 }

@@ -46,6 +46,54 @@ var stageCases = map[string]func(*testing.T, Harness){
 		}
 	},
 
+	"waiting for the table is no merging": func(t *testing.T, h Harness) {
+		s := open(t, h)
+		s.prepare(t, calls)
+		run := s.started(t, source, 1)
+		a := attempt(run.ID, calls, day(0))
+		a.Clock = &sink.Clock{}
+		w, err := s.Begin(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		if err := w.Record([]byte(call("a", day(0).Since, 1))); err != nil {
+			t.Fatal(err)
+		}
+		release := h.Hold(t, s.address, source, calls.Name)
+		defer release()
+		committed := make(chan error, 1)
+		go func() {
+			_, err := w.Commit(t.Context(), connector.Usage{})
+			committed <- err
+		}()
+		const longer = 50 * time.Millisecond
+		var first sink.Stages // when it waits
+		for {
+			now := a.Clock.Total()
+			if first.Awaiting == 0 {
+				first = now
+			} else if now.Awaiting-first.Awaiting > longer {
+				if now.Merging != first.Merging {
+					t.Errorf("merging went on from %s to %s", first.Merging, now.Merging)
+				}
+				break
+			}
+			select {
+			case err := <-committed:
+				t.Fatalf("it did not wait: %v, %+v", err, now)
+			case <-time.After(time.Millisecond):
+			}
+		}
+		release()
+		if err := <-committed; err != nil {
+			t.Fatal(err)
+		}
+		if _, reads := s.run(t, run.ID); len(reads) != 1 || reads[0].Stages.Awaiting <= longer || reads[0].Stages.Merging <= 0 {
+			t.Errorf("recorded %+v", reads)
+		}
+	},
+
 	"a failed read has the stages and the hint": func(t *testing.T, h Harness) {
 		s := open(t, h)
 		run := s.started(t, source, 1)

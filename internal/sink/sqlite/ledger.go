@@ -58,25 +58,26 @@ func (s *sums) get() (ledger.Counts, connector.Usage) {
 }
 
 // timeColumns hold where the time of runs and reads went.
-const timeColumns = `requesting_us, fetching_tokens_us, decoding_us, copying_us, merging_us, committing_us`
+const timeColumns = `requesting_us, fetching_tokens_us, decoding_us, copying_us, merging_us, committing_us, store_wait_us`
 
 func timeArgs(u connector.Usage, s sink.Stages) []any {
 	return []any{
 		u.Requesting.Microseconds(), u.FetchingTokens.Microseconds(),
 		s.Decoding.Microseconds(), s.Copying.Microseconds(), s.Merging.Microseconds(), s.Committing.Microseconds(),
+		s.Awaiting.Microseconds(),
 	}
 }
 
 // times scans timeColumns.
-type times [6]int64
+type times [7]int64
 
-func (t *times) into() []any { return []any{&t[0], &t[1], &t[2], &t[3], &t[4], &t[5]} }
+func (t *times) into() []any { return []any{&t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6]} }
 
 // get returns the times of the store, and puts those of the vendor into u.
 func (t *times) get(u *connector.Usage) sink.Stages {
 	d := func(i int) time.Duration { return time.Duration(t[i]) * time.Microsecond }
 	u.Requesting, u.FetchingTokens = d(0), d(1)
-	return sink.Stages{Decoding: d(2), Copying: d(3), Merging: d(4), Committing: d(5)}
+	return sink.Stages{Decoding: d(2), Copying: d(3), Merging: d(4), Committing: d(5), Awaiting: d(6)}
 }
 
 // names scans sliceColumns.

@@ -131,17 +131,21 @@ func (w *writer) merge(ctx context.Context, e entry) (counts ledger.Counts, err 
 		return ledger.Counts{}, err
 	}
 	w.tellStaged(ctx)
-	_, end := w.step(ctx, sink.Merging, "merge")
+	merging, end := w.step(ctx, sink.Merging, "merge")
 	defer func() { end(err) }() // of the stage that is then under way
 	if err := w.indexStage(ctx); err != nil {
 		return ledger.Counts{}, err
 	}
-	done, err := w.sink.turn(ctx)
+	done := func() {}
+	defer func() { done() }()
+	err = w.attempt.Await(merging, func() (err error) {
+		if done, err = w.sink.turn(ctx); err != nil {
+			done = func() {}
+			return err
+		}
+		return w.exec(ctx, "BEGIN IMMEDIATE") // waits for other processes
+	})
 	if err != nil {
-		return ledger.Counts{}, err
-	}
-	defer done()
-	if err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return ledger.Counts{}, err
 	}
 	ids, err := w.commit(ctx, &e)

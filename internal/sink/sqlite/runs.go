@@ -33,7 +33,7 @@ func (s *Sink) FinishRun(ctx context.Context, id int64, end sink.RunEnd) error {
 			end.Slices, end.Failed, kindText(end.ErrorKind, end.Error), end.Error, end.Hint)
 		args = append(append(args, timeArgs(end.Usage, end.Stages)...), id)
 		if _, err := tx.ExecContext(ctx, `UPDATE "winch.runs" SET (`+sumColumns+`, ended_at, outcome, slices, failed, error_kind, error, hint, `+timeColumns+`) =
-			(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND outcome = ''`, args...); err != nil {
+			(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ? AND outcome = ''`, args...); err != nil {
 			return err
 		}
 		return tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM "winch.runs" WHERE id = ?)`, id).Scan(&known)

@@ -39,6 +39,7 @@ var harness = sinktest.Harness{
 	Fresh: func(t testing.TB) string { return filepath.Join(t.TempDir(), "winch.db") },
 	Open:  open,
 	Rows:  rows,
+	Hold:  hold,
 	Newer: func(t testing.TB, path string) {
 		exec(t, path, `INSERT INTO "winch.migrations" (version_id, is_applied) VALUES (9999, 1)`)
 	},
@@ -151,4 +152,24 @@ func TestOneAgentServesTheFile(t *testing.T) {
 		t.Errorf("a pull beside: want a *sink.Busy, got %v", err)
 	}
 	release()
+}
+
+// hold keeps others from writing to the file, as another process's writer does.
+func hold(t testing.TB, path, _, _ string) (release func()) {
+	t.Helper()
+	conn, err := other(t, path).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	return sync.OnceFunc(func() {
+		if _, err := conn.ExecContext(context.WithoutCancel(t.Context()), "ROLLBACK"); err != nil {
+			t.Error(err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -27,3 +27,8 @@ COMMENT ON COLUMN winch.alert_messages.claimed_until IS 'Until then an agent is 
 
 COMMENT ON TABLE winch.alerts IS 'What is the matter now, so that each webhook is told of it once.';
 COMMENT ON COLUMN winch.alerts.raised_at IS 'When it was recorded.';
+
+ALTER TABLE winch.runs ADD COLUMN store_wait_us bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN winch.runs.store_wait_us IS 'Microseconds lost waiting for a connection or for the table to be free; a sum over slices that ran side by side.';
+ALTER TABLE winch.reads ADD COLUMN store_wait_us bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN winch.reads.store_wait_us IS 'Microseconds lost waiting for a connection or for the table to be free.';

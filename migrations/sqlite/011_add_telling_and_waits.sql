@@ -15,3 +15,7 @@ CREATE TABLE "winch.alert_messages" (
     recorded_at     TEXT NOT NULL, -- days later it is no news and forgotten
     claimed_until   TEXT           -- until then an agent is telling it; null: nobody is
 );
+
+-- Lost waiting for the file to be free for writing.
+ALTER TABLE "winch.runs" ADD COLUMN store_wait_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE "winch.reads" ADD COLUMN store_wait_us INTEGER NOT NULL DEFAULT 0;
