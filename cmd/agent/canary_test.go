@@ -193,6 +193,9 @@ func TestNothingSecretOrPersonalLeavesWhileAllVendorsArePulled(t *testing.T) {
 		c.add("secret", string(match[1]))
 	}
 	secrets := len(c.texts)
+	var alerts bytes.Buffer
+	hook := newRawHook(t, &alerts)
+	appendTo(t, filepath.Join(w.dir, "winch.yaml"), fmt.Sprintf("\nalerts: {ops: {url: %q}, chat: {url: %q, format: slack}}\n", hook, hook))
 	w.winch("pull") // for the rows
 	c.addPersonal(t, w)
 	if tokens := len(slices.Collect(keysOf(c.texts, "token"))); secrets < 3 || tokens < 4 || len(c.texts) < 50 {
@@ -211,6 +214,10 @@ func TestNothingSecretOrPersonalLeavesWhileAllVendorsArePulled(t *testing.T) {
 
 	w.searchTelemetry(c)
 	w.searchHistory(c)
+	if !strings.Contains(alerts.String(), "failure") {
+		t.Error("no failure was told")
+	}
+	c.search(t, "alerts", alerts.Bytes())
 	tapes := 0
 	err = filepath.WalkDir(filepath.Join(w.dir, "tapes"), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -234,6 +241,20 @@ func keysOf(all map[string]string, what string) func(func(string) bool) {
 			}
 		}
 	}
+}
+
+// newRawHook starts a webhook that keeps all that it is told, and returns its URL.
+func newRawHook(t *testing.T, taken *bytes.Buffer) string {
+	t.Helper()
+	var mu sync.Mutex
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = r.Header.Write(taken)
+		_, _ = taken.ReadFrom(r.Body)
+	}))
+	t.Cleanup(hook.Close)
+	return hook.URL
 }
 
 // A vendor that repeats whatever it was told and says more than it should.

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -46,7 +47,9 @@ func TestCopyMergeAndCommitHaveSpans(t *testing.T) {
 	if _, err := w.Commit(ctx, connector.Usage{}); err != nil {
 		t.Fatal(err)
 	}
-	spans := recorder.Ended()
+	spans := slices.DeleteFunc(recorder.Ended(), func(s sdktrace.ReadOnlySpan) bool {
+		return s.Name() == "wait store" // for a connection, if that takes a moment
+	})
 	parents := map[trace.SpanID]bool{attempt.SpanContext().SpanID(): true}
 	for _, s := range spans {
 		parents[s.SpanContext().SpanID()] = s.Name() == "merge shop.people" // which sends the last rows
