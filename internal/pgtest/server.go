@@ -345,9 +345,14 @@ func (s *Server) launchOnce(deadline time.Time) error {
 }
 
 // gaveUp reports whether the server's words tell of its end. "The database system
-// is starting up" and its like are meant for us, who ask too early.
+// is starting up" and its like are meant for us, who ask too early, and sessions of
+// one that was killed may have last words.
 func gaveUp(log string) bool {
-	return strings.Count(log, "FATAL:  ") > strings.Count(log, "FATAL:  the database system is ")
+	fatal := strings.Count(log, "FATAL:  ")
+	for _, other := range []string{"the database system is ", "terminating connection"} {
+		fatal -= strings.Count(log, "FATAL:  "+other)
+	}
+	return fatal > 0
 }
 
 // watch starts a process that ends the server and removes its directory when
