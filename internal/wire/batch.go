@@ -35,32 +35,46 @@ const (
 	fieldUsage      protowire.Number = 4
 )
 
-// buffers are of bufferSize, in which a message of maxBatch fits.
+// buffers are for what crosses the boundary.
 var buffers = bufferPool{}
 
-const bufferSize = 1 << 20
+const (
+	// bufferSize is that of a buffer in which a message of maxBatch fits.
+	bufferSize = 1 << 20
+	// frameSize is that of the frames of HTTP/2 in which gRPC sends it.
+	frameSize = 16 << 10
+)
 
 // A bufferPool is a mem.BufferPool that, unlike gRPC's own, does not clear what
 // is about to be overwritten.
-type bufferPool struct{ pool sync.Pool }
+type bufferPool struct{ frames, messages sync.Pool }
+
+// of returns the pool for a length and the size of its buffers, or nil.
+func (p *bufferPool) of(length int) (*sync.Pool, int) {
+	switch {
+	case length <= frameSize:
+		return &p.frames, frameSize
+	case length <= bufferSize:
+		return &p.messages, bufferSize
+	}
+	return nil, length
+}
 
 func (p *bufferPool) Get(length int) *[]byte {
-	if length > bufferSize {
-		b := make([]byte, length)
-		return &b
+	pool, size := p.of(length)
+	if pool != nil {
+		if b, ok := pool.Get().(*[]byte); ok {
+			*b = (*b)[:length]
+			return b
+		}
 	}
-	b, ok := p.pool.Get().(*[]byte)
-	if !ok {
-		fresh := make([]byte, bufferSize)
-		b = &fresh
-	}
-	*b = (*b)[:length]
-	return b
+	b := make([]byte, size)[:length]
+	return &b
 }
 
 func (p *bufferPool) Put(b *[]byte) {
-	if cap(*b) == bufferSize {
-		p.pool.Put(b)
+	if pool, size := p.of(cap(*b)); pool != nil && cap(*b) == size {
+		pool.Put(b)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/stats"
 
 	"github.com/winchdata/winch/internal/wire/connectorpb"
@@ -40,6 +41,7 @@ func DialOptions() []grpc.DialOption {
 		// are read.
 		grpc.WithStaticConnWindowSize(2 * pullWindow),
 		grpc.WithReadBufferSize(128 << 10),
+		experimental.WithBufferPool(&buffers),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler(tracing()...)),
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -24,6 +25,9 @@ import (
 	"github.com/winchdata/winch/internal/wire"
 	"github.com/winchdata/winch/pkg/connector"
 )
+
+// ballastSize is by how much the heap seems larger to the collector than it is.
+const ballastSize = 8 << 20
 
 // exitUsage is the exit status of a program that was started in a wrong way.
 const exitUsage = 2
@@ -47,6 +51,11 @@ func Main(def connector.Definition) {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
 	go endWithAgent(os.Stdin)
 
+	// What a connector keeps is little, and what it reads is garbage soon: without
+	// this, which is never touched and so takes no memory, the collector would run
+	// for each few megabytes that were read.
+	ballast := make([]byte, ballastSize)
+
 	server := wire.NewServer(def, level.Set)
 	server.Trace(startTracing)
 	plugin.Serve(&plugin.ServeConfig{
@@ -60,6 +69,7 @@ func Main(def connector.Definition) {
 	if err := server.CloseSources(); err != nil {
 		slog.Warn("source not closed cleanly", "error", err)
 	}
+	runtime.KeepAlive(ballast)
 	exit(0)
 }
 
