@@ -3,6 +3,8 @@ package postgres
 import (
 	"bytes"
 	"math/bits"
+	"runtime"
+	"slices"
 
 	"github.com/zeebo/xxh3"
 )
@@ -13,8 +15,9 @@ import (
 // larger one follows, up to the last, which only gets less sharp.
 //
 // A key beyond all before it, above or below, is new without a look at the
-// filters, as all are of a vendor that sorts by key. Such keys wait for the
-// filters together: each is a cache miss, and those of a loop overlap.
+// filters, as all are of a vendor that sorts by key. Such keys wait until a look
+// is needed, which it never is for most slices. Then each is a cache miss, and
+// those of a loop overlap.
 type seen struct {
 	low, high []byte // between them, inclusive, are all keys
 	waiting   []uint64
@@ -22,8 +25,12 @@ type seen struct {
 	room      int // keys that the last filter still takes at its sharpness
 }
 
-// together is how many keys wait for the filters at most.
-const together = 256
+const (
+	// mostWaiting is how many keys wait for the filters at most, in 4 MiB.
+	mostWaiting = 1 << 19
+	// together is how many of them go into the filters at a time.
+	together = 256
+)
 
 type block [8]uint64
 
@@ -40,7 +47,7 @@ const bitsPerKey = 64
 func (s *seen) add(key []byte) (maybe bool) {
 	hash := xxh3.Hash(key)
 	if s.extend(key) {
-		if s.waiting = append(s.waiting, hash); len(s.waiting) == together {
+		if s.waiting = append(s.waiting, hash); len(s.waiting) == mostWaiting {
 			s.settle()
 		}
 		return false
@@ -73,8 +80,13 @@ func (s *seen) extend(key []byte) bool {
 
 // settle brings the keys that wait into the filters.
 func (s *seen) settle() {
-	for _, hash := range s.waiting {
-		s.set(hash)
+	for some := range slices.Chunk(s.waiting, together) {
+		if n := len(s.filters); n > 0 {
+			s.filters[n-1].touch(some)
+		}
+		for _, hash := range some {
+			s.set(hash)
+		}
 	}
 	s.waiting = s.waiting[:0]
 }
@@ -89,10 +101,23 @@ func (s *seen) set(hash uint64) {
 	s.filters[len(s.filters)-1].set(hash)
 }
 
+// touch brings the blocks of many keys near: loads that do not depend on each other
+// wait for the memory together.
+func (f filter) touch(hashes []uint64) {
+	var any uint64
+	for _, hash := range hashes {
+		any |= f[f.block(hash)][0]
+	}
+	runtime.KeepAlive(any)
+}
+
+// block is where the hash's block is. The number of blocks is a power of two.
+func (f filter) block(hash uint64) uint64 { return hash >> 32 & uint64(len(f)-1) }
+
 // at returns the hash's block and its eight bits there: one in each word.
 func (f filter) at(hash uint64) (*block, uint64) {
 	high, low := bits.Mul64(hash, 0x9E3779B97F4A7C15)
-	return &f[hash>>32%uint64(len(f))], high ^ low
+	return &f[f.block(hash)], high ^ low
 }
 
 func (f filter) set(hash uint64) {

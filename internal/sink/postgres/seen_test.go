@@ -13,7 +13,7 @@ func scattered(i int) []byte { return binary.BigEndian.AppendUint64(nil, xxh3.Ha
 
 func TestSeenKnowsKeysThatCameSorted(t *testing.T) {
 	t.Parallel()
-	const keys = 100_000
+	const keys = mostWaiting + 100_000
 	for name, key := range map[string]func(i int) []byte{
 		"ascending":  sorted,
 		"descending": func(i int) []byte { return sorted(keys - i) },
@@ -24,7 +24,7 @@ func TestSeenKnowsKeysThatCameSorted(t *testing.T) {
 			if s.add(key(i)) {
 				t.Fatalf("%s: new key %d was taken for a known one", name, i)
 			}
-			if i%100 == 0 && !s.add(key(i-i%97)) { // also one that still waits
+			if i%100_000 == 0 && !s.add(key(i-i%97)) { // also one that still waits
 				t.Fatalf("%s: key %d was forgotten", name, i-i%97)
 			}
 		}
@@ -58,6 +58,17 @@ func TestSeenForgetsNothingAndRarelyErrs(t *testing.T) {
 	}
 	if size > 21<<20 {
 		t.Errorf("%d bytes", size)
+	}
+}
+
+func TestSeenLooksAtNothingUntilItMust(t *testing.T) {
+	t.Parallel()
+	var s seen
+	for i := range mostWaiting - 1 {
+		s.add(sorted(i))
+	}
+	if len(s.filters) > 0 {
+		t.Errorf("%d filters for keys that came sorted", len(s.filters))
 	}
 }
 
