@@ -49,6 +49,9 @@ func number(env string, def int) int {
 	return def
 }
 
+// benchRows is how many records a benchmark pulls that does not say so itself.
+func benchRows() int { return number("WINCH_BENCH_ROWS", 1_000_000) }
+
 // A measurement is what one run of one kind cost.
 type measurement struct {
 	seconds, postgresCPU, agentCPU, pluginCPU, mallocs float64
@@ -68,9 +71,9 @@ type bed struct {
 	memory   []byte // the rows as binary COPY data
 }
 
-func newBed(b *testing.B) *bed {
+func newBed(b *testing.B, rows int) *bed {
 	b.Helper()
-	bed := &bed{B: b, rows: number("WINCH_BENCH_ROWS", 1_000_000)}
+	bed := &bed{B: b, rows: rows}
 	server := pgtest.Start(b, pgtest.Options{Durable: true, Settings: map[string]string{"max_wal_size": "8GB"}})
 	bed.database = server.Database(b)
 	var err error
@@ -82,7 +85,7 @@ func newBed(b *testing.B) *bed {
 		b.Fatal(err)
 	}
 	cmd := exec.CommandContext(b.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), roleEnv+"=pages")
+	cmd.Env = append(os.Environ(), roleEnv+"=pages", "WINCH_BENCH_ROWS="+strconv.Itoa(rows))
 	cmd.Stderr = os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil {
 		b.Fatal(err)
@@ -144,8 +147,7 @@ type kind struct {
 	percent int  // of the records have changed
 }
 
-// pipeline pulls all records through page server, plugin and agent, and keeps what
-// has landed as the floor's rows.
+// pipeline pulls all records through page server, plugin and agent.
 func (b *bed) pipeline(k kind) measurement {
 	b.Helper()
 	if k.percent > 0 {
@@ -195,10 +197,6 @@ func (b *bed) pipeline(k kind) measurement {
 		b.Fatalf("counts %+v, want %+v", r.Counts, want)
 	}
 	b.verify()
-	var err error
-	if b.memory, err = export(b.Context(), b.conn); err != nil {
-		b.Fatal(err)
-	}
 	return m
 }
 
@@ -226,8 +224,13 @@ func (b *bed) verify() {
 	}
 }
 
+// floor lands the rows of the last pull from memory.
 func (b *bed) floor(k kind) measurement {
 	b.Helper()
+	var err error
+	if b.memory, err = export(b.Context(), b.conn); err != nil {
+		b.Fatal(err)
+	}
 	return b.measure(func() measurement {
 		seconds, err := floor(b.Context(), b.conn, b.memory, k.fresh)
 		if err != nil {
@@ -242,7 +245,7 @@ func (b *bed) floor(k kind) measurement {
 // (names between commas) change what it does. WINCH_BENCH_PROFILE names a file for
 // the agent's CPU profile, of the last pull.
 func BenchmarkPull(b *testing.B) {
-	bed := newBed(b)
+	bed := newBed(b, benchRows())
 	pairs := number("WINCH_BENCH_PAIRS", 5)
 	kinds := os.Getenv("WINCH_BENCH_KINDS")
 	for _, k := range []kind{{"new", true, 0}, {"unchanged", false, 0}, {"one-percent", false, 1}, {"changed", false, 100}} {

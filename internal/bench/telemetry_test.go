@@ -12,7 +12,7 @@ import (
 // recorded, metrics sent and scraped every five seconds, against without. Which of a
 // pair goes first alternates, since the second finds warmer caches.
 func BenchmarkTelemetry(b *testing.B) {
-	bed := newBed(b)
+	bed := newBed(b, benchRows())
 	receiver := otlptest.New(b)
 	pairs := number("WINCH_BENCH_PAIRS", 7)
 	once := func(on bool) measurement {
