@@ -32,7 +32,7 @@ const indexQuery = `SELECT c.contype IS NOT NULL,
 	i.indisvalid AND NOT i.indisclustered AND NOT i.indisreplident AND NOT i.indisexclusion
 	AND x.reltablespace = 0 AND (c.oid IS NULL OR x.reloptions IS NULL) AND NOT COALESCE(c.condeferrable, false)
 	AND obj_description(i.indexrelid, 'pg_class') IS NULL AND (c.oid IS NULL OR obj_description(c.oid, 'pg_constraint') IS NULL)
-	AND (NOT i.indisunique OR i.indnatts = $2 AND (SELECT bool_and(a.attname = ANY ($3) AND COALESCE(l.collisdeterministic, true))
+	AND (NOT i.indisunique OR i.indexprs IS NULL AND i.indnatts = $2 AND (SELECT bool_and(a.attname = ANY ($3) AND COALESCE(l.collisdeterministic, true))
 		FROM unnest(i.indkey) k (n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n
 		LEFT JOIN pg_collation l ON l.oid = a.attcollation))
 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid

@@ -75,6 +75,7 @@ func TestATableKeepsItsIndexes(t *testing.T) {
 		"that somebody described":    `COMMENT ON INDEX shop.order_pkey IS 'mine'`,
 		"that identify to replicas":  `ALTER TABLE shop."order" REPLICA IDENTITY USING INDEX order_pkey`,
 		"that are unique besides":    `CREATE UNIQUE INDEX ON shop."order" (id, at)`,
+		"of what is computed":        `CREATE UNIQUE INDEX ON shop."order" ((id + 1), lower("user"))`,
 		"whose text folds": `CREATE COLLATION shop.folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 			ALTER TABLE shop."order" ALTER COLUMN "user" TYPE text COLLATE shop.folded`,
 	} {
