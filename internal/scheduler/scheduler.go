@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -233,8 +232,7 @@ func (s *Scheduler) insist(ctx context.Context, what string, do func() error) er
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
 		s.try()
 		err := do()
-		var store *sink.Error
-		if err == nil || ctx.Err() != nil || !errors.As(err, &store) || !store.Retryable() {
+		if err == nil || ctx.Err() != nil || !away(err) {
 			return err
 		}
 		s.Log.WarnContext(ctx, what+"; trying again", "error", err, "pause", pause.String())

@@ -21,12 +21,30 @@ func (s *Scheduler) turn(ctx context.Context, entries []*entry) error {
 			return err
 		}
 	}
+	all := batches(entries, s.clock.now())
+	failed := make([]error, len(all))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(deciders)
-	for _, batch := range batches(entries, s.clock.now()) {
-		group.Go(func() error { return s.decide(ctx, batch) })
+	for i, batch := range all {
+		group.Go(func() error {
+			err := s.decide(ctx, batch)
+			if away(err) {
+				return err // the other batches need not be tried
+			}
+			failed[i] = err
+			return nil
+		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return errors.Join(failed...)
+}
+
+// away reports whether the store was only out of reach.
+func away(err error) bool {
+	var store *sink.Error
+	return errors.As(err, &store) && store.Retryable()
 }
 
 // batches are the schedules that are due, cut into what is decided in one
@@ -61,8 +79,7 @@ func (e *entry) several(now time.Time) bool {
 // though the store is well, each is tried alone: one does not delay the others (I6).
 func (s *Scheduler) decide(ctx context.Context, batch []*entry) error {
 	err := s.decideTogether(ctx, batch)
-	var store *sink.Error
-	if err == nil || len(batch) == 1 || ctx.Err() != nil || errors.As(err, &store) && store.Retryable() {
+	if err == nil || len(batch) == 1 || ctx.Err() != nil || away(err) {
 		return err
 	}
 	var failed []error

@@ -93,15 +93,18 @@ func TestATickAndItsJobAreThereTogetherOrNotAtAll(t *testing.T) {
 	}
 }
 
+// refuse refuses jobs of the source refused at once, and lets others wait.
+const refuse = `CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN IF NEW.args->'job'->>'source' = 'refused' THEN RAISE 'no'; END IF; PERFORM pg_sleep(0.3); RETURN NEW; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON ` + Schema + `.river_job FOR EACH ROW EXECUTE FUNCTION public.refuse()`
+
 // I6
 func TestATickThatCannotBeQueuedDoesNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	address := pgtest.Database(t)
 	a := newAgent(t, address)
 	conn := connect(t, address)
-	execute(t, conn, `CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN IF NEW.args->'job'->>'source' = 'refused' THEN RAISE 'no'; END IF; RETURN NEW; END $$;
-CREATE TRIGGER refuse BEFORE INSERT ON `+Schema+`.river_job FOR EACH ROW EXECUTE FUNCTION public.refuse()`)
+	execute(t, conn, refuse)
 	at := time.Now().Add(2 * time.Second).Truncate(time.Second)
 	var schedules []scheduler.Schedule
 	for _, source := range []string{"one", "refused", "two"} {
@@ -135,5 +138,44 @@ CREATE TRIGGER refuse BEFORE INSERT ON `+Schema+`.river_job FOR EACH ROW EXECUTE
 	}
 	if d := a.depth(t); d.Waiting != 3 {
 		t.Errorf("queued %+v", d)
+	}
+}
+
+// I6: schedules of which several ticks are due are decided beside each other.
+func TestTicksThatCannotBeQueuedDoNotEndDecisionsUnderWay(t *testing.T) {
+	t.Parallel()
+	address := pgtest.Database(t)
+	a := newAgent(t, address)
+	execute(t, connect(t, address), refuse)
+	var schedules []scheduler.Schedule
+	for _, source := range []string{"one", "refused"} {
+		schedules = append(schedules, scheduler.Schedule{
+			Schedule: sink.Schedule{Source: source, Name: "schedule", Expression: "each second"},
+			Next:     func(after time.Time) time.Time { return after.Truncate(time.Second).Add(time.Second) },
+			Overlap:  scheduler.OverlapQueue,
+		})
+	}
+	known := []sink.Schedule{schedules[0].Schedule, schedules[1].Schedule}
+	if _, err := a.sink.RegisterSchedules(t.Context(), known); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2100 * time.Millisecond) // two ticks of each
+	s := scheduler.New(a.sink, a.queue, slog.New(slog.DiscardHandler), "one")
+	taken := make(chan string, 10)
+	s.Observe = func(tick sink.Tick) { taken <- tick.Source }
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, schedules) }()
+	select {
+	case got := <-taken:
+		if got != "one" {
+			t.Errorf("taken %q", got)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("no tick was decided beside one that cannot be")
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
