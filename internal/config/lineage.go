@@ -66,8 +66,8 @@ func (d *decoder) lineageURL(at path, base, endpoint string) string {
 	}
 	u, err := url.Parse(base)
 	switch {
-	case err == nil && u.User != nil, err != nil && strings.Contains(base, "@"):
-		d.bad(at, redacted, "credentials do not belong in "+where, "give them as telemetry.openlineage.api_key or OPENLINEAGE_API_KEY")
+	case err == nil && u.User != nil, err != nil && strings.Contains(base, "@"), strings.ContainsAny(base, "?#"):
+		d.bad(at, redacted, "credentials and a query do not belong in "+where, "give a key as telemetry.openlineage.api_key or OPENLINEAGE_API_KEY")
 	case checkReceiver(base) != nil:
 		d.bad(at, base, where+": "+checkReceiver(base).Error(), "OPENLINEAGE_DISABLED=true switches lineage off")
 	}

@@ -40,7 +40,9 @@ func TestReceiversOfLineageThatAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ text, variable, want string }{
 		"plain http":           {"telemetry: {openlineage: {url: \"http://lineage.example.com\"}}\n", "", "want https"},
 		"plain http, variable": {"", "http://lineage.example.com", "OPENLINEAGE_URL: want https"},
-		"credentials":          {"telemetry: {openlineage: {url: \"https://me:canary@lineage.example.com\"}}\n", "", "credentials do not belong"},
+		"credentials":          {"telemetry: {openlineage: {url: \"https://me:canary@lineage.example.com\"}}\n", "", "credentials and a query do not belong"},
+		"a query":              {"telemetry: {openlineage: {url: \"https://lineage.example.com?key=me:canary\"}}\n", "", "a query do not belong"},
+		"a query, variable":    {"", "http://127.0.0.1:5000/?key=me:canary", "OPENLINEAGE_URL"},
 		"no URL":               {"", "lineage", "want a URL"},
 		"bad reference":        {"telemetry: {openlineage: {url: \"https://lineage.example.com\", api_key: \"${vault:canary}\"}}\n", "", "telemetry.openlineage.api_key"},
 	} {
