@@ -70,7 +70,7 @@ type Teller struct {
 	Log      *slog.Logger
 }
 
-// recordFor bounds recording what is news.
+// recordFor bounds recording what is news, and what was told of it.
 const recordFor = 10 * time.Second
 
 // A note says that something is the matter, or that it is not.

@@ -16,7 +16,7 @@ const (
 	// tellFor bounds telling, so that a webhook that is away costs a pull no more.
 	tellFor = 20 * time.Second
 	// claimFor is longer: while it lasts nobody else tells the same.
-	claimFor = tellFor + 10*time.Second
+	claimFor = tellFor + recordFor
 )
 
 // pending is a message as it is recorded: its moment and its id are those of the
@@ -87,7 +87,6 @@ func (t *Teller) deliver(ctx context.Context, webhooks map[string]Webhook, messa
 // tell tells one webhook its messages until it does not take one, and reports
 // whether it took all.
 func (t *Teller) tell(ctx context.Context, w Webhook, messages []sink.PendingAlert) bool {
-	recording := context.WithoutCancel(ctx) // does not depend on how long sending took
 	for i, p := range messages {
 		var m Message
 		err := json.Unmarshal([]byte(p.Message), &m)
@@ -95,7 +94,7 @@ func (t *Teller) tell(ctx context.Context, w Webhook, messages []sink.PendingAle
 			err = w.Send(ctx, m)
 		}
 		if err == nil {
-			err = t.Store.AlertTold(recording, p.ID)
+			err = recording(ctx, func(ctx context.Context) error { return t.Store.AlertTold(ctx, p.ID) })
 		}
 		if err == nil {
 			continue
@@ -104,9 +103,16 @@ func (t *Teller) tell(ctx context.Context, w Webhook, messages []sink.PendingAle
 		for _, left := range messages[i:] {
 			rest = append(rest, left.ID)
 		}
-		err = errors.Join(err, t.Store.ReleaseAlerts(recording, rest))
+		err = errors.Join(err, recording(ctx, func(ctx context.Context) error { return t.Store.ReleaseAlerts(ctx, rest) }))
 		t.Log.WarnContext(ctx, "alert not told", "alert", w.Name, "event", m.Event, "source", m.Source, "stream", m.Stream, "error", err)
 		return false
 	}
 	return true
+}
+
+// recording records something, whenever ctx ends but not for longer than recordFor.
+func recording(ctx context.Context, record func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	defer cancel()
+	return record(ctx)
 }
