@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -132,26 +133,28 @@ func Fail(span trace.Span, err error) {
 		span.SetAttributes(semconv.ErrorTypeKey.String("cancelled"))
 		return
 	}
-	text := err.Error()
-	if len(text) > longestText {
-		text = text[:longestText]
-	}
 	span.SetAttributes(semconv.ErrorTypeKey.String(connector.KindOf(err).String()))
 	if hint := connector.HintOf(err); hint != "" {
 		span.SetAttributes(Hint.String(hint))
 	}
-	span.SetStatus(codes.Error, text)
+	span.SetStatus(codes.Error, told(err))
+}
+
+// told is what a span tells of an error's text. Half a character would make the
+// receiver refuse the span, and all that comes with it.
+func told(err error) string {
+	text := err.Error()
+	if len(text) > longestText {
+		text = text[:longestText]
+	}
+	return strings.ToValidUTF8(text, "")
 }
 
 // FailAnswer tells of an answer whose status says that it is good, and whose content
 // is not what was asked for. Beside the status, an event says what is wrong with it.
 func FailAnswer(span trace.Span, err error, at time.Time) {
 	Fail(span, err)
-	text := err.Error()
-	if len(text) > longestText {
-		text = text[:longestText]
-	}
-	options := []trace.EventOption{trace.WithAttributes(semconv.ExceptionType(connector.KindOf(err).String()), semconv.ExceptionMessage(text))}
+	options := []trace.EventOption{trace.WithAttributes(semconv.ExceptionType(connector.KindOf(err).String()), semconv.ExceptionMessage(told(err)))}
 	if !at.IsZero() {
 		options = append(options, trace.WithTimestamp(at))
 	}
