@@ -1,20 +1,14 @@
 package lineage
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/rand/v2"
-	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/winchdata/winch/internal/post"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -22,17 +16,7 @@ const (
 	// waitingEvents and waitingBytes are how much may wait to be sent.
 	waitingEvents = 4096
 	waitingBytes  = 8 << 20
-
-	attempts     = 4
-	firstPause   = 500 * time.Millisecond
-	answerWithin = 5 * time.Second
 )
-
-var client = &http.Client{
-	Timeout: answerWithin,
-	// The key is for the receiver that was named.
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}
 
 // A sender sends events in their order, without anybody waiting for it.
 type sender struct {
@@ -84,11 +68,11 @@ func (s *sender) run(ctx context.Context) {
 	away := false
 	for body := range s.events {
 		s.waiting.Add(-int64(len(body)))
-		tries := attempts
+		attempts := post.Attempts
 		if away {
-			tries = 1
+			attempts = 1
 		}
-		err := s.send(ctx, body, tries)
+		err := s.send(ctx, body, attempts)
 		if err != nil {
 			s.lost.Add(1)
 			if !away {
@@ -99,49 +83,12 @@ func (s *sender) run(ctx context.Context) {
 	}
 }
 
-func (s *sender) send(ctx context.Context, body []byte, tries int) error {
-	for attempt := 1; ; attempt++ {
-		again, err := s.post(ctx, body)
-		if err == nil || !again || attempt >= tries {
-			return err
-		}
-		pause := time.NewTimer(rand.N(firstPause << (attempt - 1)))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return err
-		}
-	}
-}
-
-func (s *sender) post(ctx context.Context, body []byte) (again bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
-	if err != nil {
-		return false, errors.New("the receiver's URL is none")
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "winch")
+func (s *sender) send(ctx context.Context, body []byte, attempts int) error {
+	letter := post.Letter{To: "the receiver", URL: s.url, Body: body}
 	if !s.key.IsZero() {
-		req.Header.Set("Authorization", "Bearer "+s.key.Reveal())
+		letter.Header = map[string]string{"Authorization": "Bearer " + s.key.Reveal()}
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		var shown *url.Error
-		if errors.As(err, &shown) {
-			err = shown.Err // the URL is known to who configured it
-		}
-		return true, fmt.Errorf("the receiver cannot be reached: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }() // it was only read
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-	switch {
-	case resp.StatusCode < http.StatusMultipleChoices:
-		return false, nil
-	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError:
-		again = true
-	}
-	return again, fmt.Errorf("the receiver answers %s", resp.Status)
+	return letter.Send(ctx, attempts)
 }
 
 // Shutdown sends what is left, for as long as ctx allows.
