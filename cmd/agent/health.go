@@ -75,8 +75,8 @@ func (s *server) health(started time.Time) condition {
 		turned = started
 	}
 	// A scheduler that cannot reach the store turns without end, which is not cured
-	// by starting the process again.
-	if still := time.Since(turned); still > stillAfter && time.Since(s.scheduler.Tried()) > stillAfter {
+	// by starting the process again. One that shuts down or is drained decides nothing.
+	if still := time.Since(turned); still > stillAfter && time.Since(s.scheduler.Tried()) > stillAfter && !s.shift.Load().ending() {
 		return unavailable("the scheduler stands still since " + still.Round(time.Second).String())
 	}
 	return condition{Status: "ok"}
@@ -85,10 +85,8 @@ func (s *server) health(started time.Time) condition {
 // ready says whether the process can do its work: the store answers, its tables are
 // current, the schedules are loaded, and no shutdown has begun.
 func (s *server) ready(ctx context.Context) condition {
-	select {
-	case <-s.shift.Load().drain:
+	if s.shift.Load().ending() {
 		return unavailable("shutting down")
-	default:
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()

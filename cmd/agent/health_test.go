@@ -25,6 +25,7 @@ func TestHealthTellsASchedulerThatStandsStill(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{scheduler: scheduler.New(hangingStore{}, scheduler.NewLocal(), slog.New(slog.DiscardHandler), "agent")}
+		s.shift.Store(&shift{drain: make(chan struct{})})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- s.scheduler.Run(ctx, nil) }()
@@ -36,6 +37,10 @@ func TestHealthTellsASchedulerThatStandsStill(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if c := s.health(started); c.Status != "unavailable" || !strings.Contains(c.Reason, "stands still since 2m1s") {
 			t.Errorf("after: %+v", c)
+		}
+		close(s.shift.Load().drain)
+		if c := s.health(started); c.Status != "ok" {
+			t.Errorf("while what is being read ends: %+v", c)
 		}
 		cancel()
 		<-ended

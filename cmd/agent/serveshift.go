@@ -14,6 +14,16 @@ type shift struct {
 	drain chan struct{} // closed when it is to end
 }
 
+// ending reports whether the shift is to end, or has ended.
+func (s *shift) ending() bool {
+	select {
+	case <-s.drain:
+		return true
+	default:
+		return false
+	}
+}
+
 // ending is what ends a shift, beside the context, or changes it.
 type ending struct {
 	signals, reload <-chan os.Signal
