@@ -64,7 +64,7 @@ type server struct {
 	config    atomic.Pointer[config.Config] // in force
 	shift     atomic.Pointer[shift]         // the one that goes on
 	streams   streamWatch
-	putBack   sync.Map // keys of jobs whose source this agent does not know, as far as it told so
+	putBack   sync.Map // sources that the configuration in force does not know, as far as the agent told so
 
 	printing sync.Mutex
 }
@@ -140,6 +140,7 @@ func (s *server) reload(ctx context.Context) {
 		return
 	}
 	s.config.Store(cfg)
+	s.putBack.Clear()
 	schedules := s.schedules(cfg)
 	if err := s.scheduler.Replace(ctx, schedules); err != nil {
 		return // the shutdown has begun

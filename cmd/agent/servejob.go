@@ -56,8 +56,8 @@ func endOf(t scheduler.Task) func(context.Context, pull.Result) error {
 	}
 }
 
-// ended tells how a run of a source has ended. It returns an error if the job has to be done
-// again.
+// ended tells how a run of a source has ended. It returns an error if the job has to
+// be done again.
 func (s *server) ended(ctx context.Context, cfg *config.Config, source string, res pull.Result, err error) error {
 	var busy *sink.Busy
 	if errors.As(err, &busy) {
@@ -85,12 +85,11 @@ func (s *server) ended(ctx context.Context, cfg *config.Config, source string, r
 func (s *server) unknown(ctx context.Context, cfg *config.Config, puller *pull.Puller, t scheduler.Task, why error) error {
 	_, shared := s.store.(*postgres.Sink)
 	if shared && s.scheduler.Now().Sub(t.Queued) < orphanedAfter {
-		if _, told := s.putBack.LoadOrStore(t.Key(), true); !told {
+		if _, told := s.putBack.LoadOrStore(t.Source, true); !told {
 			s.tell("job put back", why, "%s", t.Source)
 		}
 		return why
 	}
-	s.putBack.Delete(t.Key())
 	res, err := puller.Run(ctx, pull.Job{
 		Source: t.Source, Connector: "unknown", Trigger: string(t.Trigger), AsOf: s.scheduler.Now(),
 		Open: func(context.Context) (*pull.Session, error) {
