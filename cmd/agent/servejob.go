@@ -46,10 +46,11 @@ func (s *server) pull(ctx context.Context, t scheduler.Task) error {
 	return s.ended(ctx, cfg, t.Source, res, err)
 }
 
-// endOf records the end of the task with the run, unless a shutdown ended that.
+// endOf records the end of the task with the run, unless a shutdown ended that, or
+// it is for who took the source over to record.
 func endOf(t scheduler.Task) func(context.Context, pull.Result) error {
 	return func(ctx context.Context, res pull.Result) error {
-		if interrupted(res) {
+		if interrupted(res) || lostSource(res.Err) {
 			return nil
 		}
 		return t.Done(ctx, res.Run)

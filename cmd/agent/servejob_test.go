@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,7 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/winchdata/winch/internal/config"
+	"github.com/winchdata/winch/internal/pull"
 	"github.com/winchdata/winch/internal/scheduler"
+	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/internal/sink/sqlite"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -71,5 +77,45 @@ sources:
 	_, err = wantsOf(cfg.Sources[0], offered, scheduler.Job{Trigger: scheduler.TriggerTick, Schedule: "deep_schedule", Tick: tick, Deep: true}, asOf)
 	if connector.KindOf(err) != connector.KindConfig || connector.HintOf(err) == "" {
 		t.Errorf("no stream to read deeply: %v", err)
+	}
+}
+
+// An agent that wakes up late, fenced off, does not end the tick that another goes on with.
+func TestTickOfASourceThatWasTakenOverStaysOpen(t *testing.T) {
+	t.Parallel()
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "winch.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Truncate(time.Second)
+	_, err = store.DecideTicks(t.Context(), []sink.Undecided{{Source: "shop", Schedule: "schedule", From: at.Add(-time.Second), Decide: func(sink.TickState) []sink.Tick {
+		return []sink.Tick{{Source: "shop", Schedule: "schedule", Tick: at, DueAt: at, Decision: sink.Taken, Reason: "on time", Agent: "one"}}
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := scheduler.New(store, nil, slog.New(slog.DiscardHandler), "one")
+	job := scheduler.Job{Source: "shop", Trigger: scheduler.TriggerTick, Schedule: "schedule", Tick: at}
+	for _, c := range []struct {
+		failed error
+		open   bool
+	}{
+		{&sink.Error{Fault: sink.FaultFenced, Err: errors.New("another may have taken the source over")}, true},
+		{&sink.Error{Fault: sink.FaultOther, Err: errors.New("no")}, false},
+	} {
+		again := errors.New("again")
+		err := s.Runner(func(ctx context.Context, task scheduler.Task) error {
+			return errors.Join(again, endOf(task)(ctx, pull.Result{Status: sink.FailedRun, Err: c.failed}))
+		})(t.Context(), job)
+		if !errors.Is(err, again) {
+			t.Errorf("%v: %v", c.failed, err)
+		}
+		if open, err := store.TickOpen(t.Context(), "shop", "schedule", at); err != nil || open != c.open {
+			t.Errorf("%v: the tick is open: %v, error %v", c.failed, open, err)
+		}
 	}
 }
