@@ -145,6 +145,7 @@ func TestAScheduledRunIsOneTraceWhoeverDoesIt(t *testing.T) {
 	lostTrace, lostSpan := f.traceOf(struck.run)
 	f.received(lostTrace, "tick kaisa_0")
 	f.received(lostTrace, "wait queue")
+	f.begun(struck.run)
 	f.kill(struck)
 	f.number("WITH silent AS (UPDATE winch.agents SET expires_at = now() - interval '1 second' WHERE pid = $1 RETURNING 1) SELECT count(*) FROM silent", struck.pid)
 	goOn()
@@ -207,6 +208,17 @@ func TestAScheduledRunIsOneTraceWhoeverDoesIt(t *testing.T) {
 	f.wantLineage(whole, "COMPLETE")
 	f.wantLineage(struck.run, "ABORT")
 	f.wantLineage(heir, "COMPLETE")
+}
+
+// begun waits until the receiver of lineage was told the beginning of a run and of its
+// stream.
+func (f *tracedFleet) begun(run int64) {
+	f.Helper()
+	for started := time.Now(); len(told(f.lineage.Events(), run)) < 2; time.Sleep(20 * time.Millisecond) {
+		if time.Since(started) > time.Minute {
+			f.Fatalf("lineage of run %d: %v", run, told(f.lineage.Events(), run))
+		}
+	}
 }
 
 // wantLineage wants each part of a run of a tick to have begun once and ended once.
