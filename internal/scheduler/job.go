@@ -79,10 +79,6 @@ type Queue interface {
 	// no more jobs and waits for those that are being done; cancelling ctx cancels
 	// them too. What was interrupted stays in the queue.
 	Work(ctx context.Context, drain <-chan struct{}, run Runner) error
-	// Cancel ends what is queued or being done of a source, wherever that is, and
-	// returns how many jobs that were. The cause of what is cancelled is
-	// sink.ErrCancelled or the queue's own. The ticks of jobs that waited stay open.
-	Cancel(ctx context.Context, source string) (int, error)
 	// Depth is how many jobs wait and how many are being done, by all agents.
 	Depth(ctx context.Context) (Depth, error)
 }

@@ -3,12 +3,9 @@ package scheduler
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/winchdata/winch/internal/sink"
 )
 
 const (
@@ -29,7 +26,7 @@ type Local struct {
 
 type localJob struct {
 	Job
-	cancel    context.CancelCauseFunc // not nil while it is being done
+	running   bool
 	notBefore time.Time
 }
 
@@ -67,30 +64,13 @@ func (q *Local) Depth(context.Context) (d Depth, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, j := range q.jobs {
-		if j.cancel != nil {
+		if j.running {
 			d.Running++
 		} else {
 			d.Waiting++
 		}
 	}
 	return d, nil
-}
-
-// Cancel implements Queue.
-func (q *Local) Cancel(_ context.Context, source string) (n int, err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.jobs = slices.DeleteFunc(q.jobs, func(j *localJob) bool {
-		if j.Source != source {
-			return false
-		}
-		n++
-		if j.cancel != nil {
-			j.cancel(sink.ErrCancelled)
-		}
-		return j.cancel == nil
-	})
-	return n, nil
 }
 
 // Work implements Queue.
@@ -108,30 +88,24 @@ func (q *Local) Work(ctx context.Context, drain <-chan struct{}, run Runner) err
 		if ctx.Err() != nil || closed(drain) {
 			break
 		}
-		jobs, wait := q.take(ctx)
+		jobs, wait := q.take()
 		again.Reset(wait)
 		for _, j := range jobs {
-			working.Go(func() { q.do(j, run) })
+			working.Go(func() { q.do(ctx, j, run) })
 		}
 	}
 	working.Wait()
 	return nil
 }
 
-// A started job is one that take has marked as being done.
-type started struct {
-	*localJob
-	ctx context.Context
-}
-
 // take marks the jobs that can be done now and says when to look again: no two of
 // a source, backfills last, as many as there are workers.
-func (q *Local) take(ctx context.Context) (jobs []started, wait time.Duration) {
+func (q *Local) take() (jobs []*localJob, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	busy, running := map[string]bool{}, 0
 	for _, j := range q.jobs {
-		if j.cancel != nil {
+		if j.running {
 			busy[j.Source] = true
 			running++
 		}
@@ -144,13 +118,12 @@ func (q *Local) take(ctx context.Context) (jobs []started, wait time.Duration) {
 	now := time.Now()
 	for _, j := range waiting {
 		switch {
-		case j.cancel != nil || busy[j.Source] || running == localWorkers:
+		case j.running || busy[j.Source] || running == localWorkers:
 		case j.notBefore.After(now):
 			wait = min(wait, j.notBefore.Sub(now))
 		default:
-			one := started{localJob: j}
-			one.ctx, j.cancel = context.WithCancelCause(ctx)
-			jobs = append(jobs, one)
+			j.running = true
+			jobs = append(jobs, j)
 			busy[j.Source] = true
 			running++
 		}
@@ -166,17 +139,15 @@ func yields(j Job) int {
 }
 
 // do does one job. One that failed to end is tried again; the Runner has told why.
-func (q *Local) do(j started, run Runner) {
-	err := run(j.ctx, j.Job)
-	cancelled := errors.Is(context.Cause(j.ctx), sink.ErrCancelled)
+func (q *Local) do(ctx context.Context, j *localJob, run Runner) {
+	err := run(ctx, j.Job)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	j.cancel(nil)
-	j.cancel = nil
-	if err != nil && !cancelled {
+	j.running = false
+	if err != nil {
 		j.notBefore = time.Now().Add(againAfter)
 	} else {
-		q.jobs = slices.DeleteFunc(q.jobs, func(other *localJob) bool { return other == j.localJob })
+		q.jobs = slices.DeleteFunc(q.jobs, func(other *localJob) bool { return other == j })
 	}
 	q.signal()
 }

@@ -1,11 +1,13 @@
 // Package riverqueue is the queue of jobs on PostgreSQL: River's tables, in a
 // schema of their own, shared by all agents.
 //
-// River hands each job to one agent and passes a cancellation on to whoever does
-// it. Two things are not left to it. That a source is pulled once at a time is the
-// lease's matter (sink.Leases): a job whose source is busy is put back. And a job of
-// an agent that died is taken over when its lease is, not when River finds that it
-// takes long (takeover.go).
+// River hands each job to one agent. Three things are not left to it. That a source
+// is pulled once at a time is the lease's matter (sink.Leases): a job whose source is
+// busy is put back. A job of an agent that died is taken over when its lease is, not
+// when River finds that it takes long (takeover.go). And a run is cancelled by
+// its lease (sink.Leases.CancelRun): River's own cancellation, as its tools do it, is
+// heard too, but takes up to a minute while the agent drains, because River stops
+// listening when it stops taking jobs.
 package riverqueue
 
 import (
@@ -191,26 +193,6 @@ FROM ` + Schema + `.river_job WHERE state IN ('available', 'pending', 'retryable
 		return d, fmt.Errorf("count the queued jobs: %w", err)
 	}
 	return d, nil
-}
-
-// Cancel ends what is queued or being done of a source, wherever that is.
-func (q *Queue) Cancel(ctx context.Context, source string) (int, error) {
-	const query = `SELECT id FROM ` + Schema + `.river_job
-WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled') AND args->'job'->>'source' = $1`
-	rows, err := q.pool.Query(ctx, query, source)
-	if err != nil {
-		return 0, fmt.Errorf("cancel the jobs of %s: %w", source, err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return 0, fmt.Errorf("cancel the jobs of %s: %w", source, err)
-	}
-	for _, id := range ids {
-		if _, err := q.inserts.JobCancel(ctx, id); err != nil && !errors.Is(err, rivertype.ErrNotFound) {
-			return 0, fmt.Errorf("cancel the jobs of %s: %w", source, err)
-		}
-	}
-	return len(ids), nil
 }
 
 // Work does jobs, and takes over what dead agents left, until drain is closed or

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -163,31 +165,87 @@ func TestJobsOfOneSourceAreDoneOneAfterTheOther(t *testing.T) {
 	}
 }
 
-func TestCancelReachesTheAgentThatDoesTheJob(t *testing.T) {
+// cancelByRiver cancels the jobs of a source as River's own tools do.
+func (a *agent) cancelByRiver(t *testing.T, source string) {
+	t.Helper()
+	rows, err := a.queue.pool.Query(t.Context(), "SELECT id FROM "+Schema+".river_job WHERE finalized_at IS NULL AND args->'job'->>'source' = $1", source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil || len(ids) == 0 {
+		t.Fatalf("jobs %v of %s, error %v", ids, source, err)
+	}
+	for _, id := range ids {
+		if _, err := a.queue.inserts.JobCancel(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestACancelledRunEndsWhereItIsDoneAlsoWhileItsAgentDrains(t *testing.T) {
 	t.Parallel()
 	address := pgtest.Database(t)
 	a, b := newAgent(t, address), newAgent(t, address)
-	started, ended := make(chan struct{}, 10), make(chan error, 10)
-	a.enqueue(t, pullOf("one"))
-	drain := a.work(t, func(ctx context.Context, _ scheduler.Job) error {
-		started <- struct{}{}
+	started, ended := make(chan int64, 10), make(chan error, 10)
+	drain := a.work(t, func(ctx context.Context, job scheduler.Job) error {
+		held, release, err := a.sink.Lock(ctx, sink.Claim{Source: job.Source})
+		if err != nil {
+			return err
+		}
+		defer release()
+		id, err := a.sink.StartRun(ctx, sink.Run{Source: job.Source, Connector: "toy", Trigger: "pull"})
+		started <- id
+		<-held.Done()
+		ended <- context.Cause(held)
+		return errors.Join(err, a.sink.FinishRun(ctx, id, sink.RunEnd{EndedAt: time.Now(), Outcome: sink.Interrupted}))
+	})
+	cancel := func(run int64) {
+		if asked, err := b.sink.CancelRun(t.Context(), run); !asked || err != nil {
+			t.Errorf("cancel run %d: %t, %v", run, asked, err)
+		}
+		if cause := <-ended; !errors.Is(cause, sink.ErrCancelled) {
+			t.Errorf("run %d ended by %v", run, cause)
+		}
+	}
+	b.enqueue(t, pullOf("one"))
+	cancel(<-started)
+	b.enqueue(t, pullOf("two"))
+	two := <-started
+	var draining sync.WaitGroup
+	draining.Go(drain)
+	cancel(two)
+	draining.Wait()
+	if got := b.depth(t); got != (scheduler.Depth{}) || len(started) > 0 {
+		t.Errorf("what was cancelled is still queued: %+v, and %d jobs begun", got, len(started))
+	}
+}
+
+func TestWhatRiversToolsCancelIsNotDoneAgain(t *testing.T) {
+	t.Parallel()
+	address := pgtest.Database(t)
+	a, b := newAgentWith(t, address, 1), newAgent(t, address)
+	started := make(chan string, 10)
+	drain := a.work(t, func(ctx context.Context, job scheduler.Job) error {
+		started <- job.Source
 		<-ctx.Done()
-		ended <- ctx.Err()
 		return fmt.Errorf("%w: %w", scheduler.ErrInterrupted, ctx.Err())
 	})
+	b.enqueue(t, pullOf("one"))
 	<-started
-	b.enqueue(t, scheduler.Job{Source: "one", Trigger: scheduler.TriggerResume}, pullOf("two"))
-	<-started // of two, or one's resume
-	if n, err := b.queue.Cancel(t.Context(), "one"); n != 2 || err != nil {
-		t.Errorf("cancelled %d jobs, error %v", n, err)
+	b.enqueue(t, pullOf("two"), pullOf("three"))
+	b.cancelByRiver(t, "two") // it waits
+	b.cancelByRiver(t, "one")
+	if got := <-started; got != "three" {
+		t.Errorf("begun: %s", got)
 	}
-	<-ended
-	if n, err := b.queue.Cancel(t.Context(), "two"); n != 1 || err != nil {
-		t.Errorf("cancelled %d jobs, error %v", n, err)
+	b.cancelByRiver(t, "three")
+	for b.depth(t) != (scheduler.Depth{}) {
+		runtime.Gosched()
 	}
 	drain()
-	if got := b.depth(t); got != (scheduler.Depth{}) {
-		t.Errorf("what was cancelled is still queued: %+v", got)
+	if len(started) > 0 {
+		t.Errorf("begun again: %s", <-started)
 	}
 }
 
@@ -246,9 +304,7 @@ func TestWhatADeadAgentLeftIsQueuedOnce(t *testing.T) {
 		done <- pulls(ctx, pullOf("by hand"))
 	}()
 	runs := []int64{<-started, <-started, <-started}
-	if n, err := a.queue.Cancel(t.Context(), "cancelled"); n != 1 || err != nil {
-		t.Errorf("cancelled %d jobs, error %v", n, err)
-	}
+	a.cancelByRiver(t, "cancelled")
 
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {
