@@ -97,7 +97,7 @@ func (a *app) teller(cfg *config.Config, store sink.Sink) *alert.Teller {
 	if len(cfg.Alerts) == 0 {
 		return nil
 	}
-	return &alert.Teller{Store: store, Webhooks: webhooks(cfg), Log: a.logFor("agent")}
+	return &alert.Teller{Store: store, Webhooks: webhooks(cfg), Log: a.logFor("agent"), Metrics: a.observed.metrics}
 }
 
 // alertPulls tells what became of pulls, and which streams are stale. Nothing that

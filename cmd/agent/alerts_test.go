@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -20,7 +21,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/winchdata/winch/internal/alert"
+	"github.com/winchdata/winch/internal/pgtest"
 	"github.com/winchdata/winch/internal/sandbox"
 )
 
@@ -180,7 +184,37 @@ func TestAPullTellsWebhooksOnceAndIsNotFailedByThem(t *testing.T) {
 // that dies while it tells leads to the same message, with the same id, a second time.
 func TestAnAlertIsToldAlsoIfTheAgentDiesWhileItTells(t *testing.T) {
 	t.Parallel()
-	w := newWorkplace(t, sandbox.Options{Size: 1, Days: 1})
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		w := newWorkplace(t, sandbox.Options{Size: 1, Days: 1})
+		w.killWhileItTells(func() {
+			changeStore(t, w.dir, `UPDATE "winch.alert_messages" SET claimed_until = '2000-01-01T00:00:00.000000Z'`)
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		w := newWorkplace(t, sandbox.Options{Size: 1, Days: 1})
+		address := pgtest.Database(t)
+		w.env = append(w.env, "WINCH_SINK_URL="+address)
+		w.killWhileItTells(func() {
+			conn, err := pgx.Connect(t.Context(), address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+			tag, err := conn.Exec(t.Context(), "UPDATE winch.alert_messages SET claimed_until = now() - interval '1 second' WHERE claimed_until > now()")
+			if err != nil || tag.RowsAffected() == 0 {
+				t.Fatalf("%d claims, %v", tag.RowsAffected(), err)
+			}
+		})
+	})
+}
+
+// killWhileItTells kills an agent while it tells, and lets another one tell the same.
+// The dead agent's claim ends by itself, after half a minute; endClaims does it now.
+func (w *workplace) killWhileItTells(endClaims func()) {
+	t := w.T
+	t.Helper()
 	hook := newAlertHook(t)
 	appendTo(t, filepath.Join(w.dir, "winch.yaml"), fmt.Sprintf("\nalerts: {ops: {url: %q}}\n", hook.url))
 	w.fault(url.Values{"kind": {"html"}, "path": {"/customers"}})
@@ -199,8 +233,7 @@ func TestAnAlertIsToldAlsoIfTheAgentDiesWhileItTells(t *testing.T) {
 	hook.messages()
 	w.noFaults()
 
-	// The dead agent's claim ends by itself, after half a minute.
-	changeStore(t, w.dir, `UPDATE "winch.alert_messages" SET claimed_until = '2000-01-01T00:00:00.000000Z'`)
+	endClaims()
 	if _, errs, code := w.winch("pull", "kaisa_sandbox", "--stream", "customers"); code != exitOK {
 		t.Fatalf("code %d\n%s", code, errs)
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/winchdata/winch/internal/metrics"
 	"github.com/winchdata/winch/internal/pull"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
@@ -68,6 +69,7 @@ type Teller struct {
 	Store    sink.Alerts
 	Webhooks []Webhook
 	Log      *slog.Logger
+	Metrics  *metrics.Metrics // nil: nothing is counted
 }
 
 // recordFor bounds recording what is news, and what was told of it.

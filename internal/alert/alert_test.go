@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -16,12 +17,17 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/winchdata/winch/internal/alert"
 	"github.com/winchdata/winch/internal/ledger"
+	"github.com/winchdata/winch/internal/metrics"
 	"github.com/winchdata/winch/internal/pull"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/internal/sink/sqlite"
+	"github.com/winchdata/winch/internal/tracing"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -55,6 +61,13 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.bodies = append(h.bodies, body.Bytes())
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// answer makes it answer with the statuses before it takes messages again.
+func (h *hook) answer(statuses ...int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.statuses = statuses
 }
 
 // taken returns event and name of what was taken since the last time.
@@ -212,7 +225,7 @@ func TestAWebhookThatIsAwayIsTriedAgainAndTheOthersAreTold(t *testing.T) {
 	}
 	// What could not be told is news the next time; who did not ask for recovery is
 	// not told of it.
-	moved.statuses = nil
+	moved.answer()
 	teller.Ran(t.Context(), result(ill("calls")))
 	teller.Deliver(t.Context())
 	teller.Ran(t.Context(), result(well("calls")))
@@ -222,6 +235,93 @@ func TestAWebhookThatIsAwayIsTriedAgainAndTheOthersAreTold(t *testing.T) {
 	}
 	if got := fine.taken(t); got != nil {
 		t.Error(got)
+	}
+}
+
+// counted is how many messages of a webhook had an outcome.
+func counted(t *testing.T, reader *metric.ManualReader, webhook, outcome string) (n int64) {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	of := attribute.NewSet(metrics.Alert.String(webhook), tracing.Outcome.String(outcome))
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			sum, _ := m.Data.(metricdata.Sum[int64])
+			for _, p := range sum.DataPoints {
+				if m.Name == "winch.alerts" && p.Attributes.Equals(&of) {
+					n += p.Value
+				}
+			}
+		}
+	}
+	return n
+}
+
+func TestAMessageThatIsRefusedForGoodHoldsBackNoOther(t *testing.T) {
+	t.Parallel()
+	h := newHook(t)
+	var log bytes.Buffer
+	teller := newTeller(t, &log, h.webhook("ops", "generic", all...))
+	reader := metric.NewManualReader()
+	var err error
+	if teller.Metrics, err = metrics.New(metric.NewMeterProvider(metric.WithReader(reader))); err != nil {
+		t.Fatal(err)
+	}
+	const calls, customers = "failure shop/calls", "failure shop/customers"
+	for i, step := range []struct {
+		answers []int // before those that take it
+		taken   []string
+		log     string
+		dropped int64
+	}{
+		{[]int{400}, []string{calls, customers}, "", 0}, // it may have been a moment's
+		{[]int{400, 422}, []string{customers}, "level=ERROR msg=\"alert dropped\" alert=ops event=failure source=shop stream=calls", 1},
+		{[]int{413, 503, 413}, []string{customers}, "413 Request Entity Too Large", 1},
+		{[]int{408, 425}, []string{calls, customers}, "", 0},
+	} {
+		teller.Ran(t.Context(), result(ill("calls"), ill("customers")))
+		h.answer(step.answers...)
+		before := counted(t, reader, "ops", "dropped")
+		teller.Deliver(t.Context())
+		teller.Deliver(t.Context()) // what was dropped is not told again
+		if diff := cmp.Diff(step.taken, h.taken(t)); diff != "" {
+			t.Errorf("step %d (-want +got):\n%s", i, diff)
+		}
+		if text := log.String(); !strings.Contains(text, step.log) || step.log == "" && text != "" || strings.Contains(text, "canary") {
+			t.Errorf("step %d: log %s", i, text)
+		}
+		if got := counted(t, reader, "ops", "dropped") - before; got != step.dropped {
+			t.Errorf("step %d: %d counted as dropped, want %d", i, got, step.dropped)
+		}
+		teller.Ran(t.Context(), result(well("calls"), well("customers")))
+		teller.Deliver(t.Context())
+		h.taken(t)
+		log.Reset()
+	}
+	if told := counted(t, reader, "ops", "told"); told != 6+8 { // and the recoveries
+		t.Errorf("%d counted as told", told)
+	}
+}
+
+func TestAWebhookThatIsConfiguredWronglyIsToldAllOnceItIsPutRight(t *testing.T) {
+	t.Parallel()
+	h := newHook(t)
+	var log bytes.Buffer
+	teller := newTeller(t, &log, h.webhook("ops", "generic", all...))
+	teller.Ran(t.Context(), result(ill("calls"), ill("customers")))
+	for _, status := range []int{301, 401, 403, 404, 405, 407, 410} {
+		h.answer(status)
+		log.Reset()
+		teller.Deliver(t.Context())
+		if got := h.taken(t); got != nil || !strings.Contains(log.String(), fmt.Sprintf("level=WARN msg=\"alert not told\" alert=ops event=failure source=shop stream=calls error=\"the webhook answers %d", status)) {
+			t.Errorf("after %d: took %v, log %s", status, got, &log)
+		}
+	}
+	teller.Deliver(t.Context())
+	if diff := cmp.Diff([]string{"failure shop/calls", "failure shop/customers"}, h.taken(t)); diff != "" {
+		t.Error(diff)
 	}
 }
 

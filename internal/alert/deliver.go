@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/winchdata/winch/internal/post"
 	"github.com/winchdata/winch/internal/sink"
 )
 
@@ -33,7 +34,7 @@ func pending(m Message) string {
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 // Deliver tells the webhooks, side by side, what they are to be told and were not.
-// What one does not take it is told the next time.
+// What one does not take it is told the next time, unless it refuses it for good.
 func (t *Teller) Deliver(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellFor)
 	defer cancel()
@@ -85,7 +86,8 @@ func (t *Teller) deliver(ctx context.Context, webhooks map[string]Webhook, messa
 }
 
 // tell tells one webhook its messages until it does not take one, and reports
-// whether it took all.
+// whether it took all. What it refuses for good is dropped: kept, it would hold back
+// all that comes after it.
 func (t *Teller) tell(ctx context.Context, w Webhook, messages []sink.PendingAlert) bool {
 	for i, p := range messages {
 		var m Message
@@ -93,10 +95,16 @@ func (t *Teller) tell(ctx context.Context, w Webhook, messages []sink.PendingAle
 		if err == nil {
 			err = w.Send(ctx, m)
 		}
-		if err == nil {
+		dropped := errors.As(err, new(post.Refused))
+		if dropped {
+			t.Log.ErrorContext(ctx, "alert dropped", "alert", w.Name, "event", m.Event, "source", m.Source, "stream", m.Stream, "id", m.ID, "error", err,
+				"hint", "see whether the format of the webhook fits its receiver: winch alerts test sends it a message")
+		}
+		if err == nil || dropped {
 			err = recording(ctx, func(ctx context.Context) error { return t.Store.AlertTold(ctx, p.ID) })
 		}
 		if err == nil {
+			t.Metrics.Told(ctx, w.Name, dropped)
 			continue
 		}
 		rest := make([]int64, 0, len(messages)-i)

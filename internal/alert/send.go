@@ -10,7 +10,8 @@ import (
 )
 
 // Send posts a message, again after a pause while the receiver is away, says that
-// it is busy or has an error of its own. The error shows nothing of the URL.
+// it is busy or has an error of its own, and once more after it refused it. The error
+// shows nothing of the URL.
 func (w Webhook) Send(ctx context.Context, m Message) error {
 	if m.ID == "" {
 		m.ID, m.At = rand.Text(), now()

@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"internal/sink/sqlite":           {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/sink", "internal/tracing", "migrations"},
 	"internal/sink/sinktest":         {"pkg/connector", "internal/ledger", "internal/quarantine", "internal/record", "internal/record/recordtest", "internal/sink"},
 	"internal/pull":                  {"pkg/connector", "internal/jsonscan", "internal/ledger", "internal/lineage", "internal/metrics", "internal/quarantine", "internal/record", "internal/sink", "internal/tracing"},
-	"internal/alert":                 {"pkg/connector", "internal/post", "internal/pull", "internal/sink"},
+	"internal/alert":                 {"pkg/connector", "internal/metrics", "internal/post", "internal/pull", "internal/sink"},
 	"internal/backfill":              {"pkg/connector", "internal/ledger", "internal/pull", "internal/sink"},
 	"internal/scheduler":             {"pkg/connector", "internal/ledger", "internal/pull", "internal/sink", "internal/tracing"},
 	"internal/scheduler/riverqueue":  {"internal/scheduler", "internal/sink", "internal/sink/postgres"},

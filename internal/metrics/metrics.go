@@ -27,6 +27,7 @@ const (
 	Stage      = attribute.Key("winch.sink.stage")
 	QueueState = attribute.Key("winch.queue.state")
 	Decision   = attribute.Key("winch.tick.decision")
+	Alert      = attribute.Key("winch.alert")
 )
 
 // Bounds of histograms, in seconds: a stage of a small slice takes milliseconds, a
@@ -52,6 +53,7 @@ type Metrics struct {
 	runTime     metric.Float64Histogram
 	lateness    metric.Float64Histogram
 	restarts    metric.Int64Counter
+	alerts      metric.Int64Counter
 	memoryPeak  metric.Int64Gauge
 	connectors  running
 	freshness   metric.Float64ObservableGauge
@@ -76,6 +78,7 @@ func New(provider metric.MeterProvider) (*Metrics, error) {
 	m.runTime = newly.histogram("winch.run.duration", "Time that runs took, by outcome.", longTimes)
 	m.lateness = newly.histogram("winch.schedule.lateness", "How long after they were due ticks were decided.", longTimes)
 	m.restarts = newly.counter("winch.connector.restarts", "{restart}", "Connectors that were started again within a run because their process had ended.")
+	m.alerts = newly.counter("winch.alerts", "{message}", "Messages that webhooks took, or refused for good.")
 	m.memoryPeak = newly.gauge("winch.connector.memory.peak", "By", "Most memory that the connector's last ended process had resident.")
 	m.freshness = newly.observedSeconds("winch.stream.freshness", "Time since the newest held window ended; of a stream without windows, since it was last read.")
 	m.gaps = newly.observed("winch.stream.gaps", "{window}", "Windows that are wanted and not held.")
@@ -240,4 +243,17 @@ func (m *Metrics) Restarted(ctx context.Context, source, connectorName string) {
 	if m != nil {
 		m.restarts.Add(ctx, 1, metric.WithAttributes(tracing.Source.String(source), tracing.Connector.String(connectorName)))
 	}
+}
+
+// Told counts a message that a webhook took, or that was dropped since it refuses it.
+func (m *Metrics) Told(ctx context.Context, alert string, dropped bool) {
+	if m == nil {
+		return
+	}
+	told, lost := int64(1), int64(0)
+	if dropped {
+		told, lost = 0, 1
+	}
+	m.alerts.Add(ctx, told, metric.WithAttributes(Alert.String(alert), tracing.Outcome.String("told")))
+	m.alerts.Add(ctx, lost, metric.WithAttributes(Alert.String(alert), tracing.Outcome.String("dropped")))
 }

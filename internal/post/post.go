@@ -37,13 +37,23 @@ type Letter struct {
 	Body   []byte
 }
 
+// Refused is the error of a letter that its receiver does not want, asked twice.
+type Refused struct{ error }
+
 // Send posts the letter up to so many times: again after a pause while the receiver
-// is away, says that it is busy or has an error of its own. The error shows nothing
-// of the URL.
+// is away, says that it is busy or has an error of its own, and once more after it
+// refused the letter. The error shows nothing of the URL.
 func (l Letter) Send(ctx context.Context, attempts int) error {
+	refusals := 0
 	for attempt := 1; ; attempt++ {
-		again, err := l.send(ctx)
-		if err == nil || !again || attempt >= attempts {
+		v, err := l.send(ctx)
+		if v == refused {
+			refusals++
+		}
+		switch {
+		case refusals == 2:
+			return Refused{err}
+		case v == taken, v == astray, attempt >= attempts+refusals:
 			return err
 		}
 		pause := time.NewTimer(rand.N(firstPause << (attempt - 1)))
@@ -56,10 +66,38 @@ func (l Letter) Send(ctx context.Context, attempts int) error {
 	}
 }
 
-func (l Letter) send(ctx context.Context) (again bool, err error) {
+// A verdict is what an answer means for the letter.
+type verdict int
+
+const (
+	taken   verdict = iota
+	away            // it may be taken in a moment
+	astray          // the receiver is configured wrongly, for this letter as for the next
+	refused         // the receiver does not want this letter
+)
+
+func judge(status int) verdict {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return away
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired, http.StatusGone:
+		return astray // also of a receiver whose token has ended, or whose channel is gone
+	}
+	switch {
+	case status < http.StatusMultipleChoices:
+		return taken
+	case status < http.StatusBadRequest:
+		return astray // redirects are not followed
+	case status < http.StatusInternalServerError:
+		return refused
+	}
+	return away
+}
+
+func (l Letter) send(ctx context.Context) (verdict, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.URL, bytes.NewReader(l.Body))
 	if err != nil {
-		return false, fmt.Errorf("%s's URL is none", l.To)
+		return astray, fmt.Errorf("%s's URL is none", l.To)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "winch")
@@ -72,15 +110,13 @@ func (l Letter) send(ctx context.Context) (again bool, err error) {
 		if errors.As(err, &shown) {
 			err = shown.Err
 		}
-		return true, fmt.Errorf("%s cannot be reached: %w", l.To, err)
+		return away, fmt.Errorf("%s cannot be reached: %w", l.To, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // it was only read
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-	switch {
-	case resp.StatusCode < http.StatusMultipleChoices:
-		return false, nil
-	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError:
-		again = true
+	v := judge(resp.StatusCode)
+	if v == taken {
+		return v, nil
 	}
-	return again, fmt.Errorf("%s answers %s", l.To, resp.Status)
+	return v, fmt.Errorf("%s answers %s", l.To, resp.Status)
 }
