@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -124,6 +127,43 @@ func TestABackfillTellsItsLineageAndAPullWithNothingDueNoStreams(t *testing.T) {
 	}
 	if end := events[2]; end.Outputs[0].Namespace != "sqlite" || end.Outputs[0].OutputFacets["outputStatistics"]["rowCount"] != 0.0 {
 		t.Errorf("of rows that are as they were: %+v", end.Outputs)
+	}
+}
+
+func TestWhatIsLandedFromTheQuarantineTellsItsLineage(t *testing.T) {
+	t.Parallel()
+	vendor := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/token" {
+			fmt.Fprint(rw, `{"access_token":"t","token_type":"Bearer","expires_in":300}`)
+			return
+		}
+		fmt.Fprint(rw, `{"orders":[{"id":1,"amount":"1.50"},{"id":2,"amount":"2"}]}`)
+	}))
+	t.Cleanup(vendor.Close)
+	w := newWorkplace(t, sandbox.Options{Size: 1, Days: 1})
+	right := fmt.Sprintf(moodyConfig, vendor.URL, newAlertHook(t).url)
+	declare := func(config string) {
+		if err := os.WriteFile(filepath.Join(w.dir, "winch.yaml"), []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	declare(strings.Replace(right, "{name: amount, type: numeric}", "{name: amount, type: bigint}", 1))
+	if out, errs, code := w.winch("pull"); code != exitOK {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	before := len(w.lineage.Events())
+	declare(right)
+	if out, errs, code := w.winch("quarantine", "retry"); code != exitOK {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	events := w.lineage.Events()[before:]
+	want := "[START moody START moody.orders COMPLETE moody.orders COMPLETE moody]"
+	if got := fmt.Sprint(events); got != want || tagsOf(events[0])["winch.trigger"] != "retry" {
+		t.Fatalf("told %s, %v", got, tagsOf(events[0]))
+	}
+	if end := events[2]; len(end.Inputs) != 1 || end.Outputs[0].OutputFacets["outputStatistics"]["rowCount"] != 1.0 {
+		t.Errorf("of one row landed: %+v %+v", end.Inputs, end.Outputs)
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/winchdata/winch/internal/lineage/lineagetest"
 	"github.com/winchdata/winch/internal/sandbox"
 	"github.com/winchdata/winch/internal/telemetry/otlptest"
@@ -215,15 +217,17 @@ func TestAFailedPullShowsItsWaitsRetriesAndError(t *testing.T) {
 // attempt's alone.
 func TestAnAnswerThatIsNoneFailsItsRequest(t *testing.T) {
 	t.Parallel()
-	for _, vendor := range []struct{ source, path, span, stream string }{
-		{"kaisa_sandbox", "/customers", "GET /kaisa/{}/customers", "customers"},
-		{"contentsquare_sandbox", "/goals", "GET /contentsquare/cloud-1/v1/goals", "goals"},
-		{"fuuffy_sandbox", "/order/list", "GET /order/list", "orders"},
+	const page, half, object = "text/html", "not the JSON expected", "not a JSON object"
+	for _, vendor := range []struct{ source, path, span, stream, html, truncated string }{
+		{"kaisa_sandbox", "/customers", "GET /kaisa/{}/customers", "customers", page, half},
+		{"contentsquare_sandbox", "/goals", "GET /contentsquare/cloud-1/v1/goals", "goals", page, half},
+		{"fuuffy_sandbox", "/order/list", "GET /order/list", "orders", page, half},
+		{"fospha_sandbox", "/graphql", "POST /fospha/uk/graphql", "performance_daily", object, object},
 	} {
-		for kind, want := range map[string]string{"html": "text/html", "truncated": "not the JSON expected", "errors_with_ok": ": "} {
+		for kind, want := range map[string]string{"html": vendor.html, "truncated": vendor.truncated, "errors_with_ok": ": "} {
 			t.Run(vendor.stream+" "+kind, func(t *testing.T) {
 				t.Parallel()
-				w := newWorkplace(t, sandbox.Options{Size: 1, Days: 1})
+				w := newWorkplace(t, sandbox.Options{Size: 1, Days: 4})
 				w.fault(url.Values{"kind": {kind}, "path": {vendor.path}})
 				if out, errs, code := w.winch("pull", vendor.source, "--stream", vendor.stream); code != exitStreams {
 					t.Fatalf("exit code %d\n%s%s", code, out, errs)
@@ -281,13 +285,13 @@ func TestARunLinksToTheOneWhoseAgentDied(t *testing.T) {
 
 func TestEachLineOfARunBelongsToItAndItsTrace(t *testing.T) {
 	t.Parallel()
-	w := newWorkplace(t, sandbox.Options{Size: 2, Days: 2})
+	w := newWorkplace(t, sandbox.Options{Size: 40, Days: 2})
 	_, stderr, code := w.winch("pull", "kaisa_sandbox", "--stream", "customers,cdrs_in", "--log-level", "info", "--log-format", "json")
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
 	trace := w.receiver.Spans()[0].Trace()
-	landed := 0
+	landed, others, rows := 0, map[any]int{}, 0.0
 	for line := range strings.Lines(stderr) {
 		if !strings.HasPrefix(line, "{") {
 			continue // progress for people
@@ -301,7 +305,14 @@ func TestEachLineOfARunBelongsToItAndItsTrace(t *testing.T) {
 		}
 		if fields["msg"] == "slice landed" {
 			landed++
+			rows += fields["rows"].(float64)
+		} else {
+			others[fields["msg"]]++
 		}
+	}
+	// Two streams have such fields. However many records there are, no other line is written.
+	if diff := cmp.Diff(map[any]int{"run started": 1, "run ended": 1, "fields that the stream does not declare went to _extra": 2}, others); diff != "" || rows < 500 {
+		t.Errorf("lines beside those of slices, of a run with %v rows (-want +got):\n%s", rows, diff)
 	}
 	if want := len(w.receiver.Named("slice ")); landed == 0 || landed != want {
 		t.Errorf("%d lines of slices that landed, want one for each of %d", landed, want)
