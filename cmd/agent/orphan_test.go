@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +20,7 @@ import (
 	"github.com/winchdata/winch/internal/scheduler/riverqueue"
 	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/internal/sink/postgres"
+	"github.com/winchdata/winch/internal/sink/sqlite"
 )
 
 // A job of a source that is in no configuration waits an hour for an agent that knows
@@ -84,5 +89,67 @@ func TestJobOfASourceThatNobodyConfiguresEnds(t *testing.T) {
 	}
 	if depth, err := queue.Depth(t.Context()); err != nil || depth != (scheduler.Depth{}) {
 		t.Errorf("queued %+v, error %v", depth, err)
+	}
+}
+
+// On the embedded store no other agent can know the source: a job that waits when its
+// source is removed ends at once.
+func TestJobOfASourceThatNobodyConfiguresEndsAtOnceOnTheEmbeddedStore(t *testing.T) {
+	t.Parallel()
+	arrived, answer := make(chan struct{}, 100), make(chan struct{})
+	release := sync.OnceFunc(func() { close(answer) })
+	vendor := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/token" {
+			fmt.Fprint(rw, `{"access_token":"t","token_type":"Bearer","expires_in":300}`)
+			return
+		}
+		arrived <- struct{}{}
+		<-answer
+		fmt.Fprint(rw, `{"orders":[{"id":1,"amount":"2"}]}`)
+	}))
+	t.Cleanup(vendor.Close)
+	t.Cleanup(release) // before it, so that nothing is under way
+	s := &serving{t: t, dir: t.TempDir()}
+	file := filepath.Join(s.dir, "winch.yaml")
+	with := strings.NewReplacer(
+		"lookback_every: 0s", "schedule: '@every 1s'\n    streams: {orders: {}, returns: {schedule: '@every 1s'}}",
+		"          - name: orders\n", "          - {name: returns, path: /returns, records: orders, key: [id], columns: [{name: id, type: bigint}]}\n          - name: orders\n",
+	).Replace(fmt.Sprintf(moodyConfig, vendor.URL, vendor.URL)) + "serve: {listen: '127.0.0.1:0'}\n"
+	if err := os.WriteFile(file, []byte(with), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	// Of two schedules of one source, one is done and the other waits.
+	taken := map[string]bool{}
+	for len(taken) < 2 {
+		taken[s.await("tick taken").Schedule] = true
+	}
+	<-arrived
+	if err := os.WriteFile(file, []byte("sink: {url: 'sqlite:winch.db'}\nserve: {listen: '127.0.0.1:0'}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(syscall.SIGHUP)
+	s.await("reloaded")
+	release()
+	ended := s.await("run failed")
+	if ended.Source != "moody" || !strings.Contains(ended.Error, "no agent has a source of this name in its configuration") {
+		t.Errorf("%+v", ended)
+	}
+	s.signal(os.Interrupt)
+	if code := s.ends(); code != exitOK {
+		t.Errorf("exit code %d:\n%s", code, s.stderr.String())
+	}
+	store, err := sqlite.Open(t.Context(), filepath.Join(s.dir, "winch.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	run, _, err := store.RunByID(t.Context(), ended.Run)
+	if err != nil || run.Outcome != sink.FailedRun || run.Error == "" {
+		t.Errorf("run %+v, error %v", run, err)
+	}
+	if open, err := store.OpenTicks(t.Context()); err != nil || len(open) > 0 {
+		t.Errorf("open ticks %+v, error %v", open, err)
 	}
 }
