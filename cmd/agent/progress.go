@@ -64,14 +64,20 @@ func (p *progress) observe(e pull.Event) {
 				mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return s.text() })))
 		}
 	}
+	bar := s.bar
 	p.mu.Unlock()
-	if s.apply(e) && p.bars == nil {
+	ended, last := s.apply(e)
+	if ended && bar != nil {
+		bar.Increment() // without s.mu: a bar that is being drawn waits for it, in text
+	}
+	if last && p.bars == nil {
 		fmt.Fprintf(p.out, "%s: %s\n", name, s.text())
 	}
 }
 
-// apply takes an event in and reports whether it was the stream's last.
-func (s *streamProgress) apply(e pull.Event) (last bool) {
+// apply takes an event in and reports whether it was a slice's last, and the
+// stream's.
+func (s *streamProgress) apply(e pull.Event) (ended, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = ""
@@ -88,13 +94,10 @@ func (s *streamProgress) apply(e pull.Event) (last bool) {
 		if e.Kind == pull.Failed {
 			s.failed++
 		}
-		if s.bar != nil {
-			s.bar.Increment()
-		}
-		return s.done == s.slices
+		return true, s.done == s.slices
 	case pull.Planned, pull.Started, pull.Drifted:
 	}
-	return false
+	return false, false
 }
 
 // text is the stream's state in a few words.
