@@ -34,12 +34,15 @@ func (a *app) planCommand() *cobra.Command {
 		Long: `Shows the slices that a pull would read now, each with its reason: missing (not
 held, or not whole), lookback (young enough to be restated, and last read
 lookback_every ago or earlier), failed, resume (read in part), refresh (a snapshot
-or cursor stream, read on every pull). A window is held when the ledger covers it,
-whatever slices it was read by. What changed in the declaration or the
-configuration of a stream since it was read last comes first, with what to run; a
-stream whose key or mode is another one is not read. Requests and time are estimated from past reads of
-the stream and the limits that the connector keeps to. It reads nothing from the
-vendor but what the connector needs to list its streams.`,
+or cursor stream, read on every pull). Slices that adjoin and have one reason share
+a line; --output json has each. A window is held when the ledger covers it, whatever
+slices it was read by.
+
+What changed in the declaration or the configuration of a stream since it was read
+last comes first, with what to run; a stream whose key or mode is another one is not
+read. Requests and time are estimated from past reads of the stream and the limits
+that the connector keeps to. It reads nothing from the vendor but what the connector
+needs to list its streams.`,
 		Example: "  winch plan kaisa_se\n  winch plan --output json | jq '.slices | length'",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -149,17 +152,13 @@ func (a *app) printPlan(p plan) error {
 		return nil
 	}
 	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "source\tstream\twindow\twhy")
-	for _, d := range p.due {
-		stream := d.Slice.Stream
-		if d.Slice.Partition != "" {
-			stream += "[" + d.Slice.Partition + "]"
+	fmt.Fprintln(tw, "source\tstream\twindow\tslices\twhy")
+	for _, s := range stretches(p.due, time.Now()) {
+		stream := s.slice.Stream
+		if s.slice.Partition != "" {
+			stream += "[" + s.slice.Partition + "]"
 		}
-		why := string(d.Reason)
-		if !d.LastReadAt.IsZero() {
-			why += ", last read " + ageText(time.Since(d.LastReadAt)) + " ago"
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", d.Slice.Source, stream, d.Slice.Window, why)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\n", s.slice.Source, stream, s.slice.Window, s.slices, s.why)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -170,4 +169,47 @@ func (a *app) printPlan(p plan) error {
 	}
 	a.printf("%s due; winch pull reads them\n", count(int64(len(p.due)), "slice"))
 	return nil
+}
+
+// A stretch is slices that follow one another in a plan, adjoin, and are due for
+// the same reason: a year of days is one line.
+type stretch struct {
+	slice  ledger.Slice
+	slices int
+	why    string
+}
+
+func stretches(due []ledger.Due, now time.Time) []stretch {
+	var all []stretch
+	for _, d := range due {
+		why := string(d.Reason)
+		if !d.LastReadAt.IsZero() {
+			why += ", last read " + ageText(now.Sub(d.LastReadAt)) + " ago"
+		}
+		if len(all) == 0 || !all[len(all)-1].extend(d.Slice, why) {
+			all = append(all, stretch{d.Slice, 1, why})
+		}
+	}
+	return all
+}
+
+// extend takes the slice in, if it belongs to the stretch.
+func (s *stretch) extend(next ledger.Slice, why string) bool {
+	whole := s.slice
+	switch {
+	case why != s.why || next.Window.IsZero():
+		return false
+	case next.Window.Until.Equal(whole.Window.Since):
+		whole.Window.Since = next.Window.Since
+	case next.Window.Since.Equal(whole.Window.Until):
+		whole.Window.Until = next.Window.Until
+	default:
+		return false
+	}
+	if next.Window = whole.Window; next != whole {
+		return false // of another stream or partition
+	}
+	s.slice = whole
+	s.slices++
+	return true
 }
