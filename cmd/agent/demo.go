@@ -32,8 +32,11 @@ client credentials for tokens, reads every stream of every simulated account, an
 lands typed rows in an embedded store, showing it as it happens.
 
 The store ` + demoStore + ` is made anew each time; --sink keeps what is there.`,
-		Example: "  winch demo\n  winch demo --size 200 --days 90\n  winch demo --sink postgres://localhost/winch",
+		Example: "  winch demo\n  winch demo --size 200 --days 90\n  winch demo --sink postgres://localhost/winch\n  winch demo --sink '${env:DATABASE_URL}'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := config.ParseSink("--sink", to, os.Environ()); to != "" && err != nil {
+				return err
+			}
 			sim, err := flags.open()
 			if err != nil {
 				return err
@@ -81,7 +84,7 @@ The store ` + demoStore + ` is made anew each time; --sink keeps what is there.`
 		},
 	}
 	flags.register(cmd)
-	cmd.Flags().StringVar(&to, "sink", "", "land the rows in the store at `URL` instead")
+	cmd.Flags().StringVar(&to, "sink", "", "land the rows in the store at `URL` instead, written as sink.url is, a password as a reference")
 	return cmd
 }
 
