@@ -142,7 +142,7 @@ was reading has ended, it takes jobs again.`,
 			if a.json() {
 				return a.printJSON(map[string]any{"agents": n, "draining": !undo})
 			}
-			a.printf("asked %d agents\n", n)
+			a.printf("asked %s\n", count(int64(n), "agent"))
 			return nil
 		},
 	}

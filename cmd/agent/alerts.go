@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,8 +22,9 @@ func (a *app) alertsCommand() *cobra.Command {
 		Long: `winch pull and winch serve tell the webhooks under alerts of runs that fail, streams
 that are staler than their freshness, fields that are not declared, records that were
 set aside, and recovery: each once until it changes.`,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: "  winch alerts test",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.alertsTestCommand())
 	return cmd
@@ -60,7 +62,7 @@ func (a *app) alertsTestCommand() *cobra.Command {
 				reports = append(reports, report)
 			}
 			if len(reports) == 0 {
-				return usagef("name one under alerts: in the configuration", "there is no such alert")
+				return noAlert(cfg, args)
 			}
 			if err := a.printTold(reports); err != nil || !failed {
 				return err
@@ -68,6 +70,17 @@ func (a *app) alertsTestCommand() *cobra.Command {
 			return &toldError{exitStreams}
 		},
 	}
+}
+
+func noAlert(cfg *config.Config, args []string) error {
+	if len(cfg.Alerts) == 0 {
+		return usagef("name a webhook under alerts: in the configuration", "no alerts are configured")
+	}
+	var names []string
+	for _, c := range cfg.Alerts {
+		names = append(names, c.Name)
+	}
+	return usagef("one of "+strings.Join(names, ", "), "no alert is called %q", args[0])
 }
 
 func (a *app) printTold(reports []toldReport) error {

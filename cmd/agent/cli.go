@@ -87,7 +87,7 @@ state safe.`,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.configPath, "config", "c", "", "configuration `FILE` (default ./winch.yaml, then $XDG_CONFIG_HOME/winch/winch.yaml)")
-	flags.StringVarP(&a.output, "output", "o", "text", "`text` for people or json for scripts, on stdout")
+	flags.StringVarP(&a.output, "output", "o", "text", "`FORMAT` of the result on stdout: text for people or json for scripts")
 	flags.String("log-level", "warn", "least `LEVEL` of the log on stderr: debug, info, warn or error")
 	flags.String("log-format", "text", "`FORMAT` of the log: text or json")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

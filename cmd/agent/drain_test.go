@@ -60,7 +60,7 @@ sources:
 			t.Fatal(err)
 		}
 	}
-	if out, err := s.winch("agents", "drain", "--all"); err != nil || out != "asked 1 agents\n" {
+	if out, err := s.winch("agents", "drain", "--all"); err != nil || out != "asked 1 agent\n" {
 		t.Errorf("%q, %v", out, err)
 	}
 	s.await("stopping")

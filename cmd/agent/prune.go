@@ -35,7 +35,7 @@ the same by themselves.`,
 			history := cfg.History
 			if olderThan != "" {
 				if history, err = connector.ParseSpan(olderThan); err != nil || !history.Positive() {
-					return usagef("--older-than 90d", "--older-than %q", olderThan)
+					return usagef("--older-than 90d", "--older-than %q: want a span of time", olderThan)
 				}
 			}
 			if history.IsZero() {

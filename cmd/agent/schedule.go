@@ -162,7 +162,7 @@ skipped.`,
 				}
 			}
 			if limit < 1 {
-				return usagef("-n 10", "-n %d", limit)
+				return usagef("-n 10", "-n %d: want at least one tick", limit)
 			}
 			return a.printTicks(nextTicks(sources, from, limit))
 		},

@@ -34,9 +34,10 @@ embedded store is served by one agent, which has the file for itself.
 The first SIGTERM or Ctrl-C ends it in two phases: no new slices are begun, and those
 that are being read go on to their next checkpoint or their end, for serve.grace at
 most. A second signal cancels them at once. winch agents drain does the same from
-anywhere. The next start goes on from there. SIGHUP
-reads the configuration again; if it is wrong, the one before stays in force. What is
-under sink, serve and log is read at the start only.`,
+anywhere. The next start goes on from there.
+
+SIGHUP reads the configuration again; if it is wrong, the one before stays in force.
+What is under sink, serve, log and telemetry is read at the start only.`,
 		Example: `  winch serve
   winch serve --listen 127.0.0.1:9000 --output json
   curl -f http://127.0.0.1:8420/readyz`,
