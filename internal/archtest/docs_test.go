@@ -5,11 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-var link = regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
+var link = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]*))?\)`)
 
 // markdown returns the Markdown files of the repository.
 func markdown(t *testing.T) []string {
@@ -44,15 +45,40 @@ func TestLinksInDocumentationLeadSomewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			target := m[1]
+			target, heading := m[1], m[2]
 			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), target)); err != nil {
+			path := file
+			if target != "" {
+				path = filepath.Join(filepath.Dir(file), target)
+			}
+			if _, err := os.Stat(path); err != nil {
 				t.Errorf("%s links to %s, which does not exist", file, target)
+			} else if heading != "" && !slices.Contains(anchors(t, path), heading) {
+				t.Errorf("%s links to %s#%s, a heading which does not exist", file, target, heading)
 			}
 		}
 	}
+}
+
+var (
+	headingLine = regexp.MustCompile("(?m)^#+ +(.+?) *$")
+	noAnchor    = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// anchors returns what the headings of a Markdown file can be linked by.
+func anchors(t *testing.T, path string) []string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, m := range headingLine.FindAllStringSubmatch(string(text), -1) {
+		all = append(all, strings.ReplaceAll(noAnchor.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return all
 }
 
 func TestMakeTargetsInDocumentationExist(t *testing.T) {
