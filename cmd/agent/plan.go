@@ -13,6 +13,7 @@ import (
 	"github.com/winchdata/winch/internal/plugin"
 	"github.com/winchdata/winch/internal/pull"
 	"github.com/winchdata/winch/internal/sink"
+	"github.com/winchdata/winch/pkg/connector"
 )
 
 // sliceReport is a due slice as JSON. Scripts rely on it.
@@ -171,8 +172,8 @@ func (a *app) printPlan(p plan) error {
 	return nil
 }
 
-// A stretch is slices that follow one another in a plan, adjoin, and are due for
-// the same reason: a year of days is one line.
+// A stretch is slices of one stream and partition that follow one another in a
+// plan, adjoin, and are due for the same reason: a year of days is one line.
 type stretch struct {
 	slice  ledger.Slice
 	slices int
@@ -181,35 +182,36 @@ type stretch struct {
 
 func stretches(due []ledger.Due, now time.Time) []stretch {
 	var all []stretch
+	last := map[ledger.Slice]int{} // by stream and partition: those of a stream take turns in a plan
 	for _, d := range due {
 		why := string(d.Reason)
 		if !d.LastReadAt.IsZero() {
 			why += ", last read " + ageText(now.Sub(d.LastReadAt)) + " ago"
 		}
-		if len(all) == 0 || !all[len(all)-1].extend(d.Slice, why) {
-			all = append(all, stretch{d.Slice, 1, why})
+		of := d.Slice
+		of.Window = connector.Window{}
+		if i, ok := last[of]; ok && all[i].extend(d.Slice.Window, why) {
+			continue
 		}
+		last[of] = len(all)
+		all = append(all, stretch{d.Slice, 1, why})
 	}
 	return all
 }
 
-// extend takes the slice in, if it belongs to the stretch.
-func (s *stretch) extend(next ledger.Slice, why string) bool {
-	whole := s.slice
+// extend takes a window in, if it adjoins for the same reason.
+func (s *stretch) extend(next connector.Window, why string) bool {
+	whole := &s.slice.Window
 	switch {
-	case why != s.why || next.Window.IsZero():
+	case why != s.why:
 		return false
-	case next.Window.Until.Equal(whole.Window.Since):
-		whole.Window.Since = next.Window.Since
-	case next.Window.Since.Equal(whole.Window.Until):
-		whole.Window.Until = next.Window.Until
+	case next.Until.Equal(whole.Since):
+		whole.Since = next.Since
+	case next.Since.Equal(whole.Until):
+		whole.Until = next.Until
 	default:
 		return false
 	}
-	if next.Window = whole.Window; next != whole {
-		return false // of another stream or partition
-	}
-	s.slice = whole
 	s.slices++
 	return true
 }
