@@ -213,9 +213,10 @@ func (a *app) printCheck(r checkReport) {
 		a.log.Warn("result not printed", "error", err)
 	}
 	if r.Error != nil {
-		a.printf("  failed: %s\n", *r.Error)
+		hint := ""
 		if r.Hint != nil {
-			a.printf("     try: %s\n", *r.Hint)
+			hint = *r.Hint
 		}
+		a.printFailed(*r.Error, hint)
 	}
 }

@@ -171,14 +171,19 @@ func (a *app) printStreams(res pull.Result) {
 	}
 }
 
+// printFailed says what went wrong, below the line of what it went wrong with.
+// The problems of a configuration are a line each.
+func (a *app) printFailed(text, hint string) {
+	a.printf("  failed: %s\n", strings.ReplaceAll(text, "\n", "\n          "))
+	if hint != "" {
+		a.printf("     try: %s\n", hint)
+	}
+}
+
 // printFailures says what is missing and what to do about it.
 func (a *app) printFailures(res pull.Result, again string) {
 	failure := func(err error) {
-		text, hint := explain(err)
-		a.printf("  failed: %s\n", *text)
-		if hint != nil {
-			a.printf("     try: %s\n", *hint)
-		}
+		a.printFailed(err.Error(), hintOf(err))
 	}
 	if res.Err != nil && res.Status != sink.Interrupted {
 		failure(res.Err)

@@ -150,10 +150,7 @@ func (a *app) printRun(r sink.Run, reads []sink.Read) error {
 		a.printf("  %s could not become rows and %s set aside: winch quarantine list %s\n", count(n, "record"), map[bool]string{true: "was", false: "were"}[n == 1], r.Source)
 	}
 	if r.Error != "" {
-		a.printf("  failed: %s\n", r.Error)
-		if r.Hint != "" {
-			a.printf("     try: %s\n", r.Hint)
-		}
+		a.printFailed(r.Error, r.Hint)
 	}
 	if r.TraceID != "" {
 		a.printf("  trace %s\n", r.TraceID)
