@@ -34,11 +34,6 @@ const briskChunk = 2 * time.Second
 func (w *writer) send(ctx context.Context, c *chunk) error {
 	w.using.Lock()
 	defer w.using.Unlock()
-	if w.tx == nil {
-		if err := w.gate.unclaimed(ctx); err != nil {
-			return err
-		}
-	}
 	if err := w.settleIn(ctx); err != nil {
 		return err
 	}
@@ -184,6 +179,9 @@ func (w *writer) settleIn(ctx context.Context) error {
 		return nil
 	}
 	return w.attempt.Await(ctx, func() error {
+		if err := w.gate.unclaimed(ctx); err != nil {
+			return err
+		}
 		select {
 		case w.sink.settled <- struct{}{}:
 		case <-ctx.Done():
