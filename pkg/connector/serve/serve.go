@@ -55,6 +55,9 @@ func Main(def connector.Definition) {
 	// this, which is never touched and so takes no memory, the collector would run
 	// for each few megabytes that were read.
 	ballast := make([]byte, ballastSize)
+	// The agent, its other connectors and often the store want the machine too:
+	// threads beyond half of it mostly wake each other.
+	runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2))
 
 	server := wire.NewServer(def, level.Set)
 	server.Trace(startTracing)
