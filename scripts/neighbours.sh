@@ -1,13 +1,27 @@
 #!/usr/bin/env bash
 # Builds an older winch from git and lets its agents and those of this tree serve one
-# database side by side. Without an argument, the older one is the newest commit
-# before the last change of migrations, or the parent of HEAD.
+# database side by side. Without an argument, the older one is the newest commit that
+# lacks the last of our migrations and has those before as they are now, or the parent
+# of HEAD.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+migrations() { git ls-tree -r "$1" -- migrations/postgres | sort -k 4; }
+
+# precedes tells whether a commit's migrations are the first ones of ours.
+precedes() {
+	local theirs
+	theirs=$(migrations "$1")
+	[ -n "$theirs" ] && [ "$theirs" != "$(migrations HEAD)" ] &&
+		[ "$theirs" = "$(migrations HEAD | head -n "$(wc -l <<<"$theirs")")" ]
+}
+
 old=${1:-}
 if [ -z "$old" ]; then
-	changed=$(git log -1 --format=%H -- migrations)
-	old=$(git rev-parse --verify --quiet "${changed:-HEAD}^" || git rev-parse HEAD)
+	for parent in $(git log --format=%P -- migrations) $(git rev-parse HEAD^); do
+		old=$parent
+		! precedes "$parent" || break
+	done
 fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
