@@ -20,9 +20,9 @@ import (
 // bare are the statements that make what was dropped again.
 type bare []string
 
-// indexQuery returns the indexes of a table, their statements to drop and to make
-// them, and whether these are all there is to know of each: it is not told to be
-// elsewhere, to store in another way, or to serve as more, and no text that it
+// indexQuery returns the indexes of a table: whether a constraint owns it, the name
+// by which to drop it, the statement that makes it again, and whether that is all
+// there is to know of it: it is not told to be elsewhere, to store in another way, or to serve as more, and no text that it
 // takes for equal differs in its bytes. Of indexes that make rows unique only the
 // key will do.
 const indexQuery = `SELECT c.contype IS NOT NULL,

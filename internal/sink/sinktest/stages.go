@@ -8,18 +8,19 @@ import (
 	"github.com/winchdata/winch/pkg/connector"
 )
 
+// clocked begins an attempt that tells where its time goes.
+func (s *store) clocked(t *testing.T) (sink.Attempt, sink.Writer) {
+	t.Helper()
+	s.prepare(t, calls)
+	a := attempt(s.started(t, source, 1).ID, calls, day(0))
+	a.Clock = &sink.Clock{}
+	return a, s.begin(t, a)
+}
+
 var stageCases = map[string]func(*testing.T, Harness){
 	"a read tells where its time went": func(t *testing.T, h Harness) {
 		s := open(t, h)
-		s.prepare(t, calls)
-		run := s.started(t, source, 1)
-		a := attempt(run.ID, calls, day(0))
-		a.Clock = &sink.Clock{}
-		w, err := s.Begin(t.Context(), a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.Close()
+		a, w := s.clocked(t)
 		for _, key := range []string{"a", "b", "c"} {
 			if err := w.Record([]byte(call(key, day(0).Since, 1))); err != nil {
 				t.Fatal(err)
@@ -32,7 +33,7 @@ var stageCases = map[string]func(*testing.T, Harness){
 		if whole.Decoding <= 0 || whole.Copying <= 0 || whole.Merging <= 0 || whole.Committing <= 0 {
 			t.Errorf("a stage took no time: %+v", whole)
 		}
-		_, reads := s.run(t, run.ID)
+		_, reads := s.run(t, a.Run)
 		if len(reads) != 1 {
 			t.Fatalf("reads %v", reads)
 		}
@@ -48,15 +49,7 @@ var stageCases = map[string]func(*testing.T, Harness){
 
 	"waiting for the table is no merging": func(t *testing.T, h Harness) {
 		s := open(t, h)
-		s.prepare(t, calls)
-		run := s.started(t, source, 1)
-		a := attempt(run.ID, calls, day(0))
-		a.Clock = &sink.Clock{}
-		w, err := s.Begin(t.Context(), a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.Close()
+		a, w := s.clocked(t)
 		if err := w.Record([]byte(call("a", day(0).Since, 1))); err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +82,7 @@ var stageCases = map[string]func(*testing.T, Harness){
 		if err := <-committed; err != nil {
 			t.Fatal(err)
 		}
-		if _, reads := s.run(t, run.ID); len(reads) != 1 || reads[0].Stages.Awaiting <= longer || reads[0].Stages.Merging <= 0 {
+		if _, reads := s.run(t, a.Run); len(reads) != 1 || reads[0].Stages.Awaiting <= longer || reads[0].Stages.Merging <= 0 {
 			t.Errorf("recorded %+v", reads)
 		}
 	},
@@ -104,7 +97,7 @@ var stageCases = map[string]func(*testing.T, Harness){
 		if err := s.Fail(t.Context(), a, connector.Usage{Requesting: time.Hour}, cause); err != nil {
 			t.Fatal(err)
 		}
-		_, reads := s.run(t, run.ID)
+		_, reads := s.run(t, a.Run)
 		want := sink.Stages{Decoding: time.Second, Committing: time.Minute}
 		if len(reads) != 1 || reads[0].Stages != want || reads[0].Usage.Requesting != time.Hour || reads[0].Hint != "check the credentials" {
 			t.Errorf("recorded %+v", reads)
