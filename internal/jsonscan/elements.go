@@ -3,9 +3,13 @@ package jsonscan
 import "slices"
 
 // Elements appends to dst the text of each element of the array at a path of
-// object keys, in one pass over b, all of which is validated; of duplicate keys
-// the last one counts. ok is false if a key is missing, or if something on the way
-// is not an object or at its end not an array.
+// object keys, in one pass over b; of duplicate keys the last one counts. ok is
+// false if a key is missing, or if something on the way is not an object or at its
+// end not an array.
+//
+// All of b is validated but the elements that are objects: such a one ends where
+// its brackets and quotes say, and whoever reads it finds what is wrong in it. If
+// all elements are valid, b is.
 func Elements(dst [][]byte, b []byte, path ...string) (elements [][]byte, ok bool, err error) {
 	elements, end, ok, f := elementsAt(dst, b, SkipSpace(b, 0), path, 0)
 	if f == noFault {
@@ -73,14 +77,16 @@ func elementsOfArray(dst [][]byte, b []byte, i, depth int) (elements [][]byte, e
 		return dst, i + 1, true, noFault
 	}
 	for {
-		end, _, f := scanValue(b, i, depth+1)
-		if f != noFault {
-			return dst, end, false, f
+		end := i
+		if i < len(b) && b[i] == '{' {
+			dst, end = objects(dst, b, i)
 		}
-		if len(dst) == cap(dst) {
-			dst = slices.Grow(dst, min((len(b)-i)/(end-i)*9/8, mostForeseen)+1)
+		if end == i {
+			if end, _, f = scanValue(b, i, depth+1); f != noFault {
+				return dst, end, false, f
+			}
+			dst = appendElement(dst, b, i, end)
 		}
-		dst = append(dst, b[i:end:end])
 		i = SkipSpace(b, end)
 		if i >= len(b) || b[i] != ',' {
 			break
@@ -91,4 +97,11 @@ func elementsOfArray(dst [][]byte, b []byte, i, depth int) (elements [][]byte, e
 		return dst, i, false, wantArrayEnd
 	}
 	return dst, i + 1, true, noFault
+}
+
+func appendElement(dst [][]byte, b []byte, start, end int) [][]byte {
+	if len(dst) == cap(dst) {
+		dst = slices.Grow(dst, min((len(b)-start)/(end-start)*9/8, mostForeseen)+1)
+	}
+	return append(dst, b[start:end:end])
 }

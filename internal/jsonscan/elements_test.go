@@ -1,6 +1,7 @@
 package jsonscan_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,19 +53,53 @@ func TestElementsAreThoseOfLookupAndArray(t *testing.T) {
 	}
 }
 
+// compareElements: a valid text is taken apart in the same way; of another one at
+// least one element is invalid, if it is taken apart at all.
 func compareElements(t *testing.T, b []byte) {
 	t.Helper()
 	for _, path := range [][]string{nil, {"data"}, {"data", "list"}} {
 		want, wantOK, wantErr := elementsByTwo(b, path...)
 		got, ok, err := elements(b, path...)
-		if (err != nil) != (wantErr != nil) {
-			t.Fatalf("%.60q at %v: error %v, want %v", b, path, err, wantErr)
+		if wantErr != nil {
+			valid := func(element string) bool { return jsonscan.Valid([]byte(element)) == nil }
+			if err == nil && !slices.ContainsFunc(got, func(element string) bool { return !valid(element) }) {
+				t.Fatalf("%.60q at %v: no error and valid elements %q, want %v", b, path, got, wantErr)
+			}
+			continue
 		}
 		if err != nil {
-			continue
+			t.Fatalf("%.60q at %v: %v", b, path, err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" || ok != wantOK {
 			t.Fatalf("%.60q at %v: ok %v, want %v (-want +got):\n%s", b, path, ok, wantOK, diff)
+		}
+	}
+}
+
+// Elements are found in blocks of 64 bytes: what matters stands at each place of
+// one.
+func TestElementsWhereverTheyStand(t *testing.T) {
+	t.Parallel()
+	for _, list := range []string{
+		`{},{"a":{"b":[1,{}]}},{"a":"}"}`, `{"a":"\\"},{"b":"\\\"},{"}`, `{"a":"\\\\\\"},{"b":"\\\\\\\"}"}`, `{} , {"a":1},
+		{"b":[]}`, `{},1,{},"{},{}",{},[{}],{}`, `{"a":"[","b":"y"},{"_":"~"},{}`, `{},{`, `{}{}`, `{},,{}`, `{}],{}`, `{]`, `{}}`, `{"a":}`, `{},`,
+	} {
+		for before := range 70 {
+			for _, after := range []int{0, 1, 63, 64, 65, 130} {
+				compareElements(t, []byte(`{"data":{"list":[`+strings.Repeat(" ", before)+list+strings.Repeat(" ", after)+`]}}`))
+				compareElements(t, []byte(`{"data":{"list":[{"`+strings.Repeat("k", before)+`":1},`+list+`,{"`+strings.Repeat("k", after)+`":2}]}}`))
+			}
+		}
+	}
+}
+
+// What ends too early is not taken for whole, wherever it ends.
+func TestElementsOfATextThatIsCut(t *testing.T) {
+	t.Parallel()
+	text := []byte(`{"data":{"list":[` + strings.Repeat(record+`,`, 3) + record + `]},"next":"` + strings.Repeat("n", 100) + `"}`)
+	for end := range text {
+		if all, ok, err := jsonscan.Elements(nil, text[:end], "data", "list"); err == nil {
+			t.Fatalf("%d of %d bytes: %d elements, %v", end, len(text), len(all), ok)
 		}
 	}
 }

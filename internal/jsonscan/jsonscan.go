@@ -4,6 +4,7 @@
 // nest at most [MaxDepth] deep, and invalid UTF-8 inside strings is accepted, as
 // encoding/json accepts it, and becomes U+FFFD in [Unquote]. Nothing is
 // allocated unless the text is at fault. What it returns are slices of its input.
+// Only [Elements] leaves something unvalidated.
 package jsonscan
 
 import (

@@ -14,8 +14,11 @@ import (
 )
 
 // Records returns the elements of the JSON array at path in body, raw: slices of
-// body, their bytes untouched. Where there is no array at path the error is of
-// KindBadResponse and says what is there instead.
+// body, their bytes untouched. Where there is no array at path, or body is not
+// JSON, the error is of KindBadResponse and says what is there instead.
+//
+// A record that is an object is taken as far as its brackets and quotes say: what
+// is wrong inside of it, the agent finds, and sets that one record aside.
 func Records(body []byte, path ...string) ([][]byte, error) {
 	if err := isJSON(body); err != nil {
 		return nil, err
