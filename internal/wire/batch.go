@@ -19,9 +19,10 @@ import (
 // code would copy all records once more on either side and leave a megabyte of
 // garbage behind each message, for a quarter of the boundary's cost.
 type batch struct {
-	buffer     *[]byte    // of records, when they are to be sent
-	received   mem.Buffer // in which records lie, when they were received
-	records    []byte
+	buffer     *[]byte         // of records, when they are to be sent
+	records    []byte          // to be sent
+	received   mem.BufferSlice // in which arrived lies
+	arrived    pieces          // records that were received
 	lengths    []uint32
 	checkpoint []byte // not nil if there is one
 	usage      connector.Usage
@@ -142,40 +143,41 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return c.CodecV2.Unmarshal(data, v)
 	}
 	b.release()
-	b.received = data.MaterializeToBuffer(&buffers)
-	return b.decode(b.received.ReadOnlyData())
+	data.Ref()
+	b.received = data
+	message := pieces{joined: b.arrived.joined}
+	for _, buffer := range data {
+		message.add(buffer.ReadOnlyData())
+	}
+	return b.decode(message)
 }
 
 // release gives back what was received; records are no longer valid.
 func (b *batch) release() {
-	if b.received != nil {
-		b.received.Free()
-	}
-	*b = batch{lengths: b.lengths[:0]}
+	b.received.Free()
+	*b = batch{lengths: b.lengths[:0], arrived: pieces{joined: b.arrived.joined}}
 }
 
-func (b *batch) decode(message []byte) error {
-	for len(message) > 0 {
-		field, kind, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return protowire.ParseError(n)
+func (b *batch) decode(message pieces) error {
+	for message.left > 0 {
+		field, kind, length, err := message.head()
+		if err != nil {
+			return err
 		}
-		message = message[n:]
-		var value []byte
 		switch {
-		case kind == protowire.BytesType:
-			value, n = protowire.ConsumeBytes(message)
-		case kind == protowire.VarintType && field == fieldLengths: // not packed, which the format allows
-			_, n = protowire.ConsumeVarint(message)
-			value = message[:max(n, 0)]
-		default:
-			field, n = 0, protowire.ConsumeFieldValue(field, kind, message)
+		case field == fieldRecords && kind == protowire.BytesType:
+			b.arrived = message
+			err = b.arrived.cut(length)
+			message.skip(length)
+		case kind == protowire.BytesType || kind == protowire.VarintType && field == fieldLengths: // not packed, which the format allows
+			var value []byte
+			if value, err = message.take(length); err == nil {
+				err = b.set(field, value)
+			}
+		default: // a field of a later version
+			_, err = message.take(length)
 		}
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		message = message[n:]
-		if err := b.set(field, value); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -184,8 +186,6 @@ func (b *batch) decode(message []byte) error {
 
 func (b *batch) set(field protowire.Number, value []byte) error {
 	switch field {
-	case fieldRecords:
-		b.records = value
 	case fieldLengths:
 		for len(value) > 0 {
 			length, n := protowire.ConsumeVarint(value)
@@ -211,21 +211,24 @@ func (b *batch) set(field protowire.Number, value []byte) error {
 	return nil
 }
 
+var errGroup = errors.New("the connector's batch has a group")
+
 var errFraming = errors.New("the connector's batch and the lengths of its records do not fit")
 
-// emit takes a batch apart. The records are parts of the batch, not copies.
+// emit takes a batch apart. A record is part of the batch, or good until the next.
 func (b *batch) emit(out connector.Emitter) error {
-	rest := b.records
+	rest := b.arrived
 	for _, length := range b.lengths {
-		if uint64(length) > uint64(len(rest)) {
+		raw, err := rest.take(int(length))
+		if err != nil {
 			return errFraming
 		}
-		if err := out.Record(rest[:length:length]); err != nil {
+		if err := out.Record(raw); err != nil {
 			return err
 		}
-		rest = rest[length:]
 	}
-	if len(rest) > 0 {
+	b.arrived.joined = rest.joined
+	if rest.left > 0 {
 		return errFraming
 	}
 	if b.checkpoint != nil {

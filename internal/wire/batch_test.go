@@ -24,31 +24,47 @@ func FuzzBatch(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(message)
+		f.Add(message, uint8(0))
+		f.Add(message, uint8(1))
+		f.Add(message, uint8(5))
 	}
-	f.Add([]byte{0x10, 3, 0x10, 4, 0x0a, 7, 1, 2, 3, 4, 5, 6, 7}) // lengths that are not packed
-	f.Fuzz(func(t *testing.T, message []byte) {
+	f.Add([]byte{0x10, 3, 0x10, 4, 0x0a, 7, 1, 2, 3, 4, 5, 6, 7}, uint8(2)) // lengths that are not packed
+	f.Fuzz(func(t *testing.T, message []byte, size uint8) {
 		var want connectorpb.PullResponse
 		var got batch
-		if proto.Unmarshal(message, &want) != nil || got.decode(message) != nil {
+		if proto.Unmarshal(message, &want) != nil || got.decode(inPieces(message, int(size))) != nil {
 			return
 		}
-		if !bytes.Equal(want.GetRecords(), got.records) || !slices.Equal(want.GetLengths(), got.lengths) ||
+		arrived := got.arrived
+		records, err := arrived.take(arrived.left)
+		if err != nil || !bytes.Equal(want.GetRecords(), records) || !slices.Equal(want.GetLengths(), got.lengths) ||
 			!bytes.Equal(want.Checkpoint, got.checkpoint) || (want.Checkpoint == nil) != (got.checkpoint == nil) {
 			t.Fatalf("%v read as %+v", &want, got)
 		}
-		total, sum := 0, uint64(0)
+		var emitted []byte
+		sum := uint64(0)
 		for _, n := range got.lengths {
 			sum += uint64(n)
 		}
-		err := got.emit(sink{record: func(raw []byte) error {
-			total += len(raw)
+		err = got.emit(sink{record: func(raw []byte) error {
+			emitted = append(emitted, raw...)
 			return nil
 		}})
-		if fits := sum == uint64(len(got.records)); fits != (err == nil) || fits && total != len(got.records) {
-			t.Errorf("%d bytes in lengths %v: %d emitted, %v", len(got.records), got.lengths, total, err)
+		if fits := sum == uint64(len(want.GetRecords())); fits != (err == nil) || fits && !bytes.Equal(emitted, want.GetRecords()) {
+			t.Errorf("%q in lengths %v: %q emitted, %v", want.GetRecords(), got.lengths, emitted, err)
 		}
 	})
+}
+
+// inPieces cuts a message into pieces of a size; 0 leaves it whole.
+func inPieces(message []byte, size int) (p pieces) {
+	if size == 0 {
+		size = max(len(message), 1)
+	}
+	for piece := range slices.Chunk(message, size) {
+		p.add(piece)
+	}
+	return p
 }
 
 func TestBatchIsWhatTheGeneratedCodeReads(t *testing.T) {
