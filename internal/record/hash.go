@@ -20,22 +20,18 @@ func (d *Decoder) sum(row *Row) {
 	binary.LittleEndian.PutUint64(b, uint64(len(row.Extra)))
 	n := 8 + copy(b[8:], row.Extra)
 	for i := range row.Values {
-		v, p := &row.Values[i], &d.plans[i]
+		v := &row.Values[i]
 		if v.Null {
 			continue
 		}
-		var word uint64
-		switch p.kind {
-		case kindBigint, kindBoolean, kindDate, kindTimestamp:
-			word = uint64(v.Int)
-		case kindText, kindNumeric, kindJSON:
-			word = uint64(len(v.Bytes))
-		case kindDouble:
-			word = math.Float64bits(v.Float)
+		// A value has one of these; the others are zero.
+		word := uint64(v.Int) | math.Float64bits(v.Float) | uint64(len(v.Bytes))
+		head := b[n : n+16 : n+16]
+		binary.LittleEndian.PutUint64(head, d.plans[i].tag)
+		binary.LittleEndian.PutUint64(head[8:], word)
+		if n += 16; len(v.Bytes) > 0 {
+			n += copy(b[n:], v.Bytes)
 		}
-		binary.LittleEndian.PutUint64(b[n:], p.tag)
-		binary.LittleEndian.PutUint64(b[n+8:], word)
-		n += 16 + copy(b[n+16:], v.Bytes)
 	}
 	row.plain = b
 	row.Hash = xxh3.Hash128(b[:n]).Bytes()
