@@ -112,9 +112,10 @@ func checkRecord(t interface {
 			if !inExtra {
 				t.Fatalf("%q: column %s lost something of %#v", raw, c.Name, v)
 			}
-			if want = recordtest.Storable(want); recordtest.Collides(v) {
+			if recordtest.Collides(v) {
 				continue
 			}
+			want = recordtest.Storable(want)
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("%q: column %s is %#v, want %#v", raw, c.Name, got, want)
