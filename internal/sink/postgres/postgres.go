@@ -77,6 +77,11 @@ type Sink struct {
 
 var _ sink.Sink = (*Sink)(nil)
 
+// socketBuffer is how many bytes of rows wait in a local socket for a server that
+// has not read them yet, as far as the system allows. It should have something to
+// do until this process has its turn again on a busy processor.
+const socketBuffer = 1 << 20
+
 // Open connects to the database at a URL such as
 // postgres://user:password@host:5432/name. Errors are of type *sink.Error and
 // hold no password.
@@ -123,6 +128,11 @@ func Open(ctx context.Context, url string, o Options) (*Sink, error) {
 	// Plans are made for the staged rows at hand, and staging tables come and go.
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if socket, ok := conn.PgConn().Conn().(*net.UnixConn); ok { // TCP finds its own size
+			if err := socket.SetWriteBuffer(socketBuffer); err != nil {
+				return err
+			}
+		}
 		// What is staged is lost with the session anyway, so nobody waits for
 		// the disk; Commit does (see begin in merge.go).
 		_, err := conn.Exec(ctx, "SET synchronous_commit = off")
