@@ -17,18 +17,23 @@ import (
 // table without its key. Whoever reads it meanwhile waits, which is why this is
 // not for a table that was only emptied.
 
-// bare are the statements that make what was dropped again.
-type bare []string
+// bare are the indexes that were dropped.
+type bare struct {
+	again []string // statements that make them before the commit
+	later string   // one that makes the index on the time; see makeTimeIndex
+}
 
 // indexQuery returns the indexes of a table: whether a constraint owns it, the name
-// by which to drop it, the statement that makes it again, and whether that is all
-// there is to know of it: it is not told to be elsewhere, to store in another way, or to serve as more, and no text that it
-// takes for equal differs in its bytes. Of indexes that make rows unique only the
-// key will do.
+// by which to drop it, the statement that makes it again, whether it is the one on
+// the time that Prepare makes, and whether that is all there is to know of it: it is
+// not told to be elsewhere, to store in another way, or to serve as more, and no
+// text that it takes for equal differs in its bytes. Of indexes that make rows
+// unique only the key will do.
 const indexQuery = `SELECT c.contype IS NOT NULL,
 	CASE WHEN c.oid IS NULL THEN i.indexrelid::regclass::text ELSE quote_ident(c.conname) END,
 	CASE WHEN c.oid IS NULL THEN pg_get_indexdef(i.indexrelid)
 		ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s', i.indrelid::regclass, c.conname, pg_get_constraintdef(c.oid)) END,
+	pg_get_indexdef(i.indexrelid) = format('CREATE INDEX %I ON %s USING brin (%I) WITH (autosummarize=''on'')', x.relname, i.indrelid::regclass, $4::text),
 	i.indisvalid AND NOT i.indisclustered AND NOT i.indisreplident AND NOT i.indisexclusion
 	AND x.reltablespace = 0 AND (c.oid IS NULL OR x.reloptions IS NULL) AND NOT COALESCE(c.condeferrable, false)
 	AND obj_description(i.indexrelid, 'pg_class') IS NULL AND (c.oid IS NULL OR obj_description(c.oid, 'pg_constraint') IS NULL)
@@ -46,26 +51,29 @@ func (w *writer) undress(ctx context.Context) error {
 		return nil
 	}
 	dropped, err := w.dropIndexes(ctx)
-	if w.tx.bare = dropped; len(dropped) == 0 {
+	if w.tx.bare = dropped; len(dropped.again) == 0 {
 		w.gate.yield()
 	}
 	return err
 }
 
-func (w *writer) dropIndexes(ctx context.Context) (bare, error) {
-	rows, err := w.conn.Query(ctx, indexQuery, w.table.name(), len(w.table.key), w.table.key)
+func (w *writer) dropIndexes(ctx context.Context) (dropped bare, err error) {
+	rows, err := w.conn.Query(ctx, indexQuery, w.table.name(), len(w.table.key), w.table.key, w.table.timeColumn.Name)
 	if err != nil {
-		return nil, err
+		return bare{}, err
 	}
 	var (
-		constraint, plain  bool
-		name, create, drop string
-		again              bare
+		constraint, onTime, plain bool
+		name, create, drop        string
 	)
 	all := true
-	_, err = pgx.ForEachRow(rows, []any{&constraint, &name, &create, &plain}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&constraint, &name, &create, &onTime, &plain}, func() error {
 		all = all && plain
-		again = append(again, create)
+		if onTime && w.gate.mayLeaveIndex() {
+			dropped.later = create
+		} else {
+			dropped.again = append(dropped.again, create)
+		}
 		if constraint {
 			drop += fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s;", w.table.name(), name)
 		} else {
@@ -73,19 +81,19 @@ func (w *writer) dropIndexes(ctx context.Context) (bare, error) {
 		}
 		return nil
 	})
-	if err != nil || !all || len(again) == 0 {
-		return nil, err
+	if err != nil || !all || len(dropped.again) == 0 {
+		return bare{}, err
 	}
 	_, err = w.conn.Exec(ctx, "SAVEPOINT bare; LOCK TABLE "+w.table.name()+" IN ACCESS EXCLUSIVE MODE NOWAIT;"+drop+"RELEASE SAVEPOINT bare")
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && keepsIndexes(refused) {
 		_, err = w.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT bare; RELEASE SAVEPOINT bare")
-		return nil, err
+		return bare{}, err
 	}
 	if err != nil {
-		return nil, err
+		return bare{}, err
 	}
-	return again, nil
+	return dropped, nil
 }
 
 // keepsIndexes reports whether a table is only not to be undressed: somebody reads
@@ -100,12 +108,13 @@ func keepsIndexes(err *pgconn.PgError) bool {
 	}, err.Code)
 }
 
-// dress makes the indexes of the table again, if they were dropped.
+// dress makes the indexes of the table again, if they were dropped, but for the one
+// that is left to later.
 func (w *writer) dress(ctx context.Context) error {
-	if w.tx == nil || len(w.tx.bare) == 0 {
+	if w.tx == nil || len(w.tx.bare.again) == 0 {
 		return nil
 	}
-	_, err := w.conn.Exec(ctx, strings.Join(w.tx.bare, ";"))
-	w.tx.bare = nil // the claim ends with the transaction, whose lock it stands for
+	_, err := w.conn.Exec(ctx, strings.Join(w.tx.bare.again, ";"))
+	w.tx.bare.again = nil // the claim ends with the transaction, whose lock it stands for
 	return err
 }

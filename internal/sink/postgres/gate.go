@@ -16,6 +16,8 @@ type gate struct {
 	mu      sync.Mutex
 	writers int           // that are open
 	claimed chan struct{} // closed when the claim ends; nil if there is none
+	evolves bool          // Prepare makes indexes that the table lacks
+	index   string        // the statement for the index on the time, while it is to be made
 }
 
 type gates struct {
@@ -104,4 +106,36 @@ func (g *gate) unclaimed(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// prepare notes whether a run that finds no index on the time makes it.
+func (g *gate) prepare(evolves bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.evolves = evolves
+}
+
+// mayLeaveIndex reports whether the index on the time may be left to the next
+// slice: if this process ends before, the next run makes it.
+func (g *gate) mayLeaveIndex() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.evolves
+}
+
+// leaveIndex leaves the index on the time, if there is one to make, to the next
+// slice.
+func (g *gate) leaveIndex(statement string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if statement != "" {
+		g.index = statement
+	}
+}
+
+func (g *gate) takeIndex() (statement string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	statement, g.index = g.index, ""
+	return statement
 }

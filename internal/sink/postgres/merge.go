@@ -77,6 +77,7 @@ func (w *writer) commit(ctx context.Context) error {
 	if err := tx.end(ctx, w.conn, true); err != nil {
 		return err
 	}
+	w.gate.leaveIndex(tx.bare.later)
 	w.aside.Committed(tx.quarantined)
 	w.checkpoints = true
 	if !w.long {

@@ -46,6 +46,7 @@ func (s *Sink) PrepareSplit(ctx context.Context, source string, stream connector
 	if err := s.prepareSchema(ctx, source); err != nil {
 		return stream, fault(ctx, op, err)
 	}
+	s.gates.of(t.lock()).prepare(makesIndexes(policy))
 	fitted := stream
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1::bigint)", t.lock()); err != nil {

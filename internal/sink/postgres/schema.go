@@ -115,14 +115,12 @@ func (t table) changes(op string, rest restingTable, stream connector.Stream, po
 		if stream, changes, err = sink.Reconcile(op, policy, stream, t.differences(rest)); err != nil {
 			return nil, stream, err
 		}
-		if policy == ledger.SchemaFreeze || policy == ledger.SchemaQuarantine {
+		if !makesIndexes(policy) {
 			return changes, stream, nil // what nobody declared here is not touched either
 		}
 	}
 	if name := t.timeColumn.Name; name != "" && !slices.Contains(rest.indexes, name) {
-		// What vanished from a window is looked for by time. Slices land one after
-		// another, so that rows of a time lie together: a BRIN index then finds
-		// them and costs next to nothing. Rows that somebody else wrote lie anyhow.
+		// See makeTimeIndex. Rows that somebody else wrote lie anyhow.
 		index := "USING brin (%s) WITH (autosummarize = on)"
 		if _, ours := rest.columns[record.ColumnHash]; rest.exists && !ours {
 			index = "(%s)"
@@ -130,6 +128,11 @@ func (t table) changes(op string, rest restingTable, stream connector.Stream, po
 		changes = append(changes, fmt.Sprintf("CREATE INDEX ON %s "+index, t.name(), quote(name)))
 	}
 	return append(changes, t.comments(rest, stream)...), stream, nil
+}
+
+// makesIndexes reports whether a table that is there gets the index on the time.
+func makesIndexes(policy ledger.SchemaPolicy) bool {
+	return policy != ledger.SchemaFreeze && policy != ledger.SchemaQuarantine
 }
 
 // usable refuses a table that no column by column change makes fit.

@@ -78,6 +78,9 @@ func (s *Sink) Begin(ctx context.Context, a sink.Attempt) (sink.Writer, error) {
 	if err := s.makePieces(ctx, a); err != nil {
 		return nil, err
 	}
+	if err := s.makeTimeIndex(ctx, a); err != nil {
+		return nil, err
+	}
 	w, err := s.writer(ctx, a)
 	if err != nil {
 		return nil, err
