@@ -58,6 +58,9 @@ func Main(def connector.Definition) {
 	// The agent, its other connectors and often the store want the machine too:
 	// threads beyond half of it mostly wake each other.
 	runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2))
+	if err := preferThroughput(); err != nil {
+		slog.Debug("the system does not let the connector give way to others", "error", err)
+	}
 
 	server := wire.NewServer(def, level.Set)
 	server.Trace(startTracing)
