@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/winchdata/winch/internal/record"
 )
 
 // A table is filled for the first time without its indexes: to build one from all
@@ -37,6 +39,7 @@ const indexQuery = `SELECT c.contype IS NOT NULL,
 	i.indisvalid AND NOT i.indisclustered AND NOT i.indisreplident AND NOT i.indisexclusion
 	AND x.reltablespace = 0 AND (c.oid IS NULL OR x.reloptions IS NULL) AND NOT COALESCE(c.condeferrable, false)
 	AND obj_description(i.indexrelid, 'pg_class') IS NULL AND (c.oid IS NULL OR obj_description(c.oid, 'pg_constraint') IS NULL)
+	AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = i.indrelid AND atthasdef AND attname = ANY ($5))
 	AND (NOT i.indisunique OR i.indexprs IS NULL AND i.indnatts = $2 AND (SELECT bool_and(a.attname = ANY ($3) AND COALESCE(l.collisdeterministic, true))
 		FROM unnest(i.indkey) k (n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n
 		LEFT JOIN pg_collation l ON l.oid = a.attcollation))
@@ -44,7 +47,8 @@ FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid LEFT JOIN pg_constraint 
 WHERE i.indrelid = $1::regclass AND (SELECT relkind = 'r' AND NOT relispartition FROM pg_class WHERE oid = i.indrelid)
 ORDER BY NOT i.indisprimary, i.indexrelid`
 
-// undress drops the indexes of the new table until dress, if no other writer of
+// undress drops the indexes of the new table until dress, and makes the mark of the
+// attempt the default of its columns, so that no row need carry it, if no other writer of
 // this process and nobody else uses it, and if they can be made again as they are.
 func (w *writer) undress(ctx context.Context) error {
 	if !w.gate.claim() {
@@ -58,7 +62,8 @@ func (w *writer) undress(ctx context.Context) error {
 }
 
 func (w *writer) dropIndexes(ctx context.Context) (dropped bare, err error) {
-	rows, err := w.conn.Query(ctx, indexQuery, w.table.name(), len(w.table.key), w.table.key, w.table.timeColumn.Name)
+	rows, err := w.conn.Query(ctx, indexQuery, w.table.name(), len(w.table.key), w.table.key, w.table.timeColumn.Name,
+		[]string{record.ColumnRun, record.ColumnSeenAt})
 	if err != nil {
 		return bare{}, err
 	}
@@ -84,7 +89,8 @@ func (w *writer) dropIndexes(ctx context.Context) (dropped bare, err error) {
 	if err != nil || !all || len(dropped.again) == 0 {
 		return bare{}, err
 	}
-	_, err = w.conn.Exec(ctx, "SAVEPOINT bare; LOCK TABLE "+w.table.name()+" IN ACCESS EXCLUSIVE MODE NOWAIT;"+drop+"RELEASE SAVEPOINT bare")
+	_, err = w.conn.Exec(ctx, "SAVEPOINT bare; LOCK TABLE "+w.table.name()+" IN ACCESS EXCLUSIVE MODE NOWAIT;"+drop+
+		w.table.markDefaults(w.attempt.Run, w.attempt.StartedAt)+";RELEASE SAVEPOINT bare")
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && keepsIndexes(refused) {
 		_, err = w.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT bare; RELEASE SAVEPOINT bare")
@@ -109,12 +115,12 @@ func keepsIndexes(err *pgconn.PgError) bool {
 }
 
 // dress makes the indexes of the table again, if they were dropped, but for the one
-// that is left to later.
+// that is left to later, and takes the mark from its columns.
 func (w *writer) dress(ctx context.Context) error {
 	if w.tx == nil || len(w.tx.bare.again) == 0 {
 		return nil
 	}
-	_, err := w.conn.Exec(ctx, strings.Join(w.tx.bare.again, ";"))
+	_, err := w.conn.Exec(ctx, w.table.dropMarkDefaults()+";"+strings.Join(w.tx.bare.again, ";"))
 	w.tx.bare.again = nil // the claim ends with the transaction, whose lock it stands for
 	return err
 }

@@ -48,6 +48,9 @@ func TestATableIsFirstFilledWithoutItsIndexes(t *testing.T) {
 
 	w := filling(t, s)
 	write(t, w, 5, 12, "y") // some of them again
+	if !w.omit || w.fresh.marked || w.repeats.marked {
+		t.Error("the rows carry what is the default in their table")
+	}
 	reader := make(chan string, 1)
 	go func() { reader <- query(t, address, `SELECT count(*)::text FROM shop."order"`)[0][0] }()
 	for query(t, address, `SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)[0][0] == "0" {
@@ -71,6 +74,13 @@ func TestATableIsFirstFilledWithoutItsIndexes(t *testing.T) {
 	if got := query(t, address, `SELECT count(*)::text FROM shop."order" WHERE note = 'y'`)[0][0]; got != "7" {
 		t.Errorf("%s of 7 rows are as they came last", got)
 	}
+	const unlike = `SELECT count(*) FILTER (WHERE (_winch_run, _winch_seen_at) IS DISTINCT FROM ($1::bigint, $2::timestamptz))::text FROM shop."order"`
+	if got := query(t, address, unlike, w.attempt.Run, w.attempt.StartedAt)[0][0]; got != "0" {
+		t.Errorf("%s rows do not have the mark of the attempt", got)
+	}
+	if got := query(t, address, `SELECT count(*)::text FROM pg_attrdef WHERE adrelid = 'shop."order"'::regclass`)[0][0]; got != "0" {
+		t.Errorf("%s defaults are left", got)
+	}
 	exec(t, address, `TRUNCATE shop."order"`)
 	if w := filling(t, s); len(w.tx.bare.again) > 0 {
 		t.Error("a table that was emptied, and may be read, lost its indexes")
@@ -82,6 +92,7 @@ func TestATableKeepsItsIndexes(t *testing.T) {
 	for name, sql := range map[string]string{
 		"on which something depends": `CREATE TABLE shop.notes ("user" text COLLATE "C", id bigint, FOREIGN KEY ("user", id) REFERENCES shop."order")`,
 		"that order the table":       `ALTER TABLE shop."order" CLUSTER ON order_pkey`,
+		"with defaults of its own":   `ALTER TABLE shop."order" ALTER _winch_run SET DEFAULT 7`,
 		"that somebody described":    `COMMENT ON INDEX shop.order_pkey IS 'mine'`,
 		"that identify to replicas":  `ALTER TABLE shop."order" REPLICA IDENTITY USING INDEX order_pkey`,
 		"that are unique besides":    `CREATE UNIQUE INDEX ON shop."order" (id, at)`,
@@ -164,6 +175,30 @@ func TestTheIndexOnTheTimeIsLeftToTheNextSlice(t *testing.T) {
 	wantCommit(t, filling(t, again), ledger.Counts{Rows: 10, Inserted: 10})
 	if diff := cmp.Diff(before, query(t, address, indexesQuery)); diff != "" {
 		t.Errorf("indexes of a table that is not to be changed (-want +got):\n%s", diff)
+	}
+}
+
+// A chunk whose rows do not carry the mark any more, and that the table does not
+// take by COPY, is merged with the mark.
+func TestALaterChunkIsMergedInstead(t *testing.T) {
+	t.Parallel()
+	address := migrated.Database(t)
+	s := prepared(t, address)
+	exec(t, address, `CREATE FUNCTION shop.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF position('COPY' in current_query()) = 1 THEN RAISE EXCEPTION 'no COPY' USING ERRCODE = 'feature_not_supported'; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER refuse BEFORE INSERT ON shop."order" FOR EACH ROW WHEN (NEW.note = 'y') EXECUTE FUNCTION shop.refuse()`)
+	w := filling(t, s)
+	write(t, w, 10, 20, "y")
+	if w.fresh.marked {
+		t.Fatal("the rows carry their mark")
+	}
+	wantCommit(t, w, ledger.Counts{Rows: 20, Inserted: 20})
+	if w.route != asked {
+		t.Errorf("route %d", w.route)
+	}
+	const alike = `SELECT count(*)::text FROM shop."order" WHERE _winch_run = $1 AND _winch_seen_at = $2`
+	if got := query(t, address, alike, w.attempt.Run, w.attempt.StartedAt)[0][0]; got != "20" {
+		t.Errorf("%s of 20 rows have the mark of the attempt", got)
 	}
 }
 

@@ -157,11 +157,11 @@ func BenchmarkSlice(b *testing.B) {
 	contenders := map[string]func(b *testing.B){
 		"slice": func(b *testing.B) { d.slice(b, s, 2) },
 		"staged": func(b *testing.B) {
-			floor(b, address, t.createStaging(true), t.copyInto(staging, false), d.chunks, t.analyze(staging), t.update(), t.insert(false))
+			floor(b, address, t.createStaging(1, time.Now(), true), t.copyInto(staging, true, false), d.chunks, t.analyze(staging), t.update(), t.insert(false))
 		},
 		// The best merge without a hash: each column is compared.
 		"full": func(b *testing.B) {
-			floor(b, address, t.createStaging(true), t.copyInto(staging, false), d.chunks, t.analyze(staging), fullCompare(t), t.insert(false))
+			floor(b, address, t.createStaging(1, time.Now(), true), t.copyInto(staging, true, false), d.chunks, t.analyze(staging), fullCompare(t), t.insert(false))
 		},
 	}
 	run := func(name string, prepare func(b *testing.B), floors []string, contenders map[string]func(b *testing.B)) {
@@ -186,9 +186,9 @@ func BenchmarkSlice(b *testing.B) {
 	run("new", fresh, []string{"staged", "direct"}, map[string]func(b *testing.B){
 		"slice": func(b *testing.B) { d.slice(b, s, 1) },
 		"staged": func(b *testing.B) {
-			floor(b, address, t.createStaging(true), t.copyInto(staging, false), d.chunks, t.analyze(staging), t.insert(true))
+			floor(b, address, t.createStaging(1, time.Now(), true), t.copyInto(staging, true, false), d.chunks, t.analyze(staging), t.insert(true))
 		},
-		"direct": func(b *testing.B) { floor(b, address, "SELECT 1", t.copyInto(t.name(), false), d.chunks) },
+		"direct": func(b *testing.B) { floor(b, address, "SELECT 1", t.copyInto(t.name(), true, false), d.chunks) },
 	})
 	fresh(b)
 	d.slice(b, s, 1)

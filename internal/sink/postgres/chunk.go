@@ -39,6 +39,7 @@ type chunk struct {
 	data   []byte // the header and the rows; no trailer yet
 	rows   int64
 	repeat bool      // its rows are of keys that may have come before
+	marked bool      // its rows end with the mark of the attempt
 	since  time.Time // when its first row came
 	full   int       // it is sent when it holds so much
 	limit  int       // and grows to this
@@ -51,7 +52,8 @@ func newChunk(m *memory, limit int, repeat bool) *chunk {
 	return &chunk{data: make([]byte, 0, full+full/8), full: full, limit: limit, memory: m, repeat: repeat}
 }
 
-func (c *chunk) begin() {
+func (c *chunk) begin(marked bool) {
+	c.marked = marked
 	c.data = append(c.data[:0], copyHeader...)
 	c.since = time.Now()
 }

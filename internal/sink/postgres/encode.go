@@ -40,10 +40,13 @@ const (
 )
 
 // appendRow appends a row to a COPY: the declared columns, _extra, _winch_hash,
-// what mark holds (_winch_run and _winch_seen_at, the same in all rows of an
-// attempt) and, unless it is 0, _winch_again.
+// what mark holds if anything (_winch_run and _winch_seen_at, the same in all rows
+// of an attempt) and, unless it is 0, _winch_again.
 func appendRow(dst []byte, columns []connector.Column, row *record.Row, mark []byte, again int64) ([]byte, error) {
-	fields := len(columns) + 4
+	fields := len(columns) + 2
+	if len(mark) > 0 {
+		fields += 2
+	}
 	if again != 0 {
 		fields++
 	}

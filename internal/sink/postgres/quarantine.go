@@ -128,8 +128,7 @@ func (w *writer) spare(ctx context.Context, records []quarantine.Record) error {
 		for _, c := range columns {
 			fmt.Fprintf(&b, "%s, ", w.table.columnType(c))
 		}
-		fmt.Fprintf(&b, "%s json, %s bytea, %s bigint, %s timestamp with time zone, %s bigint) ON COMMIT PRESERVE ROWS",
-			record.ColumnExtra, record.ColumnHash, record.ColumnRun, record.ColumnSeenAt, columnAgain)
+		fmt.Fprintf(&b, "%s json, %s bytea, %s bigint) ON COMMIT PRESERVE ROWS", record.ColumnExtra, record.ColumnHash, columnAgain)
 		if _, err := w.conn.Exec(ctx, b.String()); err != nil {
 			return err
 		}
@@ -141,7 +140,7 @@ func (w *writer) spare(ctx context.Context, records []quarantine.Record) error {
 		if r.Key == nil {
 			continue
 		}
-		row, err := appendRow(chunk, columns, &record.Row{Values: r.Values}, w.mark, int64(i+1))
+		row, err := appendRow(chunk, columns, &record.Row{Values: r.Values}, nil, int64(i+1))
 		if err != nil {
 			// A key that no table holds: nothing at rest has it.
 			var bad *record.Error

@@ -127,7 +127,7 @@ func (w *writer) copyDirect(ctx context.Context, c *chunk) (bool, error) {
 	if _, err := w.conn.Exec(ctx, "SAVEPOINT chunk"); err != nil {
 		return false, err
 	}
-	err := w.copy(ctx, c, w.table.copyInto(w.table.name(), false))
+	err := w.copy(ctx, c, w.table.copyInto(w.table.name(), c.marked, false))
 	var refused *pgconn.PgError
 	switch {
 	case err == nil:
@@ -155,14 +155,14 @@ func refusesRows(err *pgconn.PgError) bool {
 // stage copies a chunk into the staging table.
 func (w *writer) stage(ctx context.Context, c *chunk) error {
 	if !w.temps.staging {
-		if _, err := w.conn.Exec(ctx, w.table.createStaging(w.long)); err != nil {
+		if _, err := w.conn.Exec(ctx, w.table.createStaging(w.attempt.Run, w.attempt.StartedAt, w.long)); err != nil {
 			return err
 		}
 		w.temps.staging = true
 	}
 	w.part.staged += c.rows
 	w.part.again = w.part.again || c.repeat
-	return w.copy(ctx, c, w.table.copyInto(staging, c.repeat))
+	return w.copy(ctx, c, w.table.copyInto(staging, c.marked, c.repeat))
 }
 
 func (w *writer) copy(ctx context.Context, c *chunk, sql string) error {

@@ -181,9 +181,9 @@ func (m *measured) floor(b *testing.B, chunks [][]byte, fresh bool) time.Duratio
 	t := newTable("floor", m.stream)
 	started := time.Now()
 	if fresh {
-		floor(b, m.address, "SELECT 1", t.copyInto(t.name(), false), chunks)
+		floor(b, m.address, "SELECT 1", t.copyInto(t.name(), true, false), chunks)
 	} else {
-		floor(b, m.address, t.createStaging(true), t.copyInto(staging, false), chunks, t.analyze(staging), fullCompare(t), t.insert(false))
+		floor(b, m.address, t.createStaging(1, time.Now(), true), t.copyInto(staging, true, false), chunks, t.analyze(staging), fullCompare(t), t.insert(false))
 	}
 	return time.Since(started)
 }

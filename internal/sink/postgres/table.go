@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/zeebo/xxh3"
@@ -120,17 +121,32 @@ func (t table) differs() string {
 		record.ColumnHash, record.ColumnHash, record.ColumnDeleted)
 }
 
-// createStaging makes the staging table, for more than one transaction if it is to
-// be kept.
-func (t table) createStaging(keep bool) string {
+// createStaging makes the staging table of an attempt, for more than one transaction
+// if it is to be kept.
+func (t table) createStaging(run int64, startedAt time.Time, keep bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "CREATE TEMPORARY TABLE %s (", strings.TrimPrefix(staging, "pg_temp."))
 	for _, c := range t.columns {
 		fmt.Fprintf(&b, "%s, ", t.columnType(c))
 	}
-	fmt.Fprintf(&b, "%s json, %s bytea, %s bigint, %s timestamp with time zone, %s bigint) %s",
-		record.ColumnExtra, record.ColumnHash, record.ColumnRun, record.ColumnSeenAt, columnAgain, onCommit(keep))
+	fmt.Fprintf(&b, "%s json, %s bytea, %s bigint DEFAULT %d, %s timestamp with time zone DEFAULT %s, %s bigint) %s",
+		record.ColumnExtra, record.ColumnHash, record.ColumnRun, run, record.ColumnSeenAt, sqlTime(startedAt), columnAgain, onCommit(keep))
 	return b.String()
+}
+
+// markDefaults makes the mark of an attempt the default of its columns.
+func (t table) markDefaults(run int64, startedAt time.Time) string {
+	return fmt.Sprintf("ALTER TABLE %s ALTER %s SET DEFAULT %d, ALTER %s SET DEFAULT %s",
+		t.name(), record.ColumnRun, run, record.ColumnSeenAt, sqlTime(startedAt))
+}
+
+func (t table) dropMarkDefaults() string {
+	return fmt.Sprintf("ALTER TABLE %s ALTER %s DROP DEFAULT, ALTER %s DROP DEFAULT", t.name(), record.ColumnRun, record.ColumnSeenAt)
+}
+
+// sqlTime is a time for DDL, which takes no parameters.
+func sqlTime(at time.Time) string {
+	return "'" + at.UTC().Format("2006-01-02 15:04:05.999999") + "+00'"
 }
 
 // columnType is a column as CREATE TABLE declares it. The text of keys compares
@@ -144,9 +160,13 @@ func (t table) columnType(c connector.Column) string {
 	return quote(c.Name) + " " + sqlTypes[c.Type] + collate
 }
 
-// copyInto is the COPY of rows into the table itself or the staging table.
-func (t table) copyInto(name string, again bool) string {
-	columns := append(t.content(), record.ColumnRun, record.ColumnSeenAt)
+// copyInto is the COPY of rows into the table itself or the staging table. Rows that
+// are not marked get what is the columns' default meanwhile (see markDefaults).
+func (t table) copyInto(name string, marked, again bool) string {
+	columns := t.content()
+	if marked {
+		columns = append(columns, record.ColumnRun, record.ColumnSeenAt)
+	}
 	if again {
 		columns = append(columns, columnAgain)
 	}

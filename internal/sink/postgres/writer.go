@@ -31,7 +31,8 @@ type writer struct {
 	cancel  context.CancelFunc
 
 	row     record.Row
-	mark    []byte // what the attempt's rows end with
+	mark    []byte // what the attempt's rows end with, unless it is the default
+	omit    bool   // it is the default in the table that is first filled
 	keyText []byte
 	known   seen
 	again   int64 // rows of keys that may have come before, in the whole attempt
@@ -138,10 +139,14 @@ func (w *writer) Record(raw []byte) error {
 		c, again = w.repeats, w.again+1
 	}
 	if c.rows == 0 {
-		c.begin()
+		c.begin(!w.omit)
+	}
+	mark := w.mark
+	if !c.marked {
+		mark = nil
 	}
 	before := len(c.data)
-	data, err := appendRow(c.data, w.table.columns, &w.row, w.mark, again)
+	data, err := appendRow(c.data, w.table.columns, &w.row, mark, again)
 	if err != nil {
 		c.data = data[:before]
 		return err
@@ -217,6 +222,7 @@ func (w *writer) received(err error) error {
 		}
 		return w.err
 	}
+	w.omit = w.tx != nil && len(w.tx.bare.again) > 0
 	w.sending.empty()
 	if w.idle == nil {
 		w.idle = w.sending
@@ -265,7 +271,7 @@ func (w *writer) land(ctx context.Context, l landing) error {
 		w.disconnect() // others may wait for the table
 		return w.err
 	}
-	w.counts, w.part = counts, part{}
+	w.counts, w.part, w.omit = counts, part{}, false
 	w.emptyChunks()
 	return nil
 }
