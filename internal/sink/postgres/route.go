@@ -28,7 +28,7 @@ const (
 // briskChunk is how long a full chunk may take to come for its slice to be copied
 // directly. The transaction is open until the slice ends, and a slow vendor must
 // not hold it for long: what is slow is staged, outside of any transaction.
-const briskChunk = 2 * time.Second
+const briskChunk = 4 * time.Second
 
 // send brings a full chunk to the server.
 func (w *writer) send(ctx context.Context, c *chunk) error {
@@ -124,16 +124,14 @@ func (w *writer) tryDirect(ctx context.Context, c *chunk) (copied bool, err erro
 // changed nothing, if the table does not take the rows as they are: most often
 // because one of the keys is there.
 func (w *writer) copyDirect(ctx context.Context, c *chunk) (bool, error) {
-	if _, err := w.conn.Exec(ctx, "SAVEPOINT chunk"); err != nil {
-		return false, err
-	}
-	err := w.copy(ctx, c, w.table.copyInto(w.table.name(), c.marked, false))
+	// As one query: between chunks the server has nothing to do, and each answer
+	// that it waits for costs as much as thousands of rows.
+	err := w.copy(ctx, c, "SAVEPOINT chunk; "+w.table.copyInto(w.table.name(), c.marked, false)+"; RELEASE SAVEPOINT chunk")
 	var refused *pgconn.PgError
 	switch {
 	case err == nil:
 		w.part.direct += c.rows
-		_, err = w.conn.Exec(ctx, "RELEASE SAVEPOINT chunk")
-		return true, err
+		return true, nil
 	case errors.As(err, &refused) && refusesRows(refused):
 		_, err = w.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT chunk; RELEASE SAVEPOINT chunk")
 		return false, err

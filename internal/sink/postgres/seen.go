@@ -17,9 +17,12 @@ import (
 // A key beyond all before it, above or below, is new without a look at the
 // filters, as all are of a vendor that sorts by key. Such keys wait until a look
 // is needed, which it never is for most slices. Then each is a cache miss, and
-// those of a loop overlap.
+// those of a loop overlap. When so many came in order that they may not wait any
+// longer, only where they lie is kept: so memory does not grow with a sorted slice.
+// A later key that lies there counts as known.
 type seen struct {
 	low, high []byte // between them, inclusive, are all keys
+	from, to  []byte // between them, inclusive, are those that were not kept; nil at first
 	waiting   []uint64
 	filters   []filter
 	room      int // keys that the last filter still takes at its sharpness
@@ -48,9 +51,12 @@ func (s *seen) add(key []byte) (maybe bool) {
 	hash := xxh3.Hash(key)
 	if s.extend(key) {
 		if s.waiting = append(s.waiting, hash); len(s.waiting) == mostWaiting {
-			s.settle()
+			s.cease()
 		}
 		return false
+	}
+	if s.to != nil && bytes.Compare(key, s.from) >= 0 && bytes.Compare(key, s.to) <= 0 {
+		return true
 	}
 	s.settle()
 	for _, f := range s.filters {
@@ -60,6 +66,16 @@ func (s *seen) add(key []byte) (maybe bool) {
 	}
 	s.set(hash)
 	return false
+}
+
+// cease ends the waiting of as many keys as may wait.
+func (s *seen) cease() {
+	if len(s.filters) > 0 {
+		s.settle()
+		return
+	}
+	s.from, s.to = append(s.from[:0], s.low...), append(s.to[:0], s.high...)
+	s.waiting = s.waiting[:0]
 }
 
 // extend reports whether a key lies beyond all before it, which it then does not

@@ -61,14 +61,31 @@ func TestSeenForgetsNothingAndRarelyErrs(t *testing.T) {
 	}
 }
 
-func TestSeenLooksAtNothingUntilItMust(t *testing.T) {
+// However many keys come sorted, they take no more memory; where they lie, each
+// later one counts as known.
+func TestSeenKeepsOfSortedKeysWhereTheyLie(t *testing.T) {
 	t.Parallel()
 	var s seen
-	for i := range mostWaiting - 1 {
-		s.add(sorted(i))
+	const keys = 3*mostWaiting + 1000
+	key := func(i int) []byte { return sorted(10 * i) }
+	for i := range keys {
+		if s.add(key(i)) {
+			t.Fatalf("new key %d was taken for a known one", i)
+		}
 	}
-	if len(s.filters) > 0 {
-		t.Errorf("%d filters for keys that came sorted", len(s.filters))
+	if len(s.filters) > 0 || cap(s.waiting) > 2*mostWaiting {
+		t.Errorf("%d filters, room for %d keys", len(s.filters), cap(s.waiting))
+	}
+	for i := range keys {
+		if !s.add(key(i)) {
+			t.Fatalf("key %d was forgotten", i)
+		}
+	}
+	if !s.add(sorted(15)) {
+		t.Error("a key that lies among those that were not kept is new")
+	}
+	if late := sorted(10*(keys-2) + 5); s.add(late) || !s.add(late) {
+		t.Error("a key that lies among those that are kept is not told apart")
 	}
 }
 
