@@ -162,7 +162,11 @@ func (w *writer) Record(raw []byte) error {
 	} else {
 		w.scope.count(&w.row)
 	}
-	if len(data) < c.full || c.grow() {
+	if len(data) < c.full {
+		return nil
+	}
+	// To wait for more is of use while the server is busy.
+	if waits := w.sent == nil && c.full >= c.limit/2; !waits && c.grow() {
 		return nil
 	}
 	return w.flush(w.ctx, c)
