@@ -72,7 +72,7 @@ kill: ## kill agent, plugins and PostgreSQL at random moments, 200 times each st
 
 .PHONY: bench-parts
 bench-parts: ## measure splitting, decoding, encoding and the boundary, each alone
-	$(GO) test -run '^$$' -bench 'ArrayOfRecords|Decode|Encode|Pull' -benchmem ./internal/jsonscan ./internal/record ./internal/sink/postgres ./internal/plugin
+	$(GO) test -run '^$$' -bench 'ArrayOfRecords|Elements|Decode|Encode|Pull' -benchmem ./internal/jsonscan ./internal/record ./internal/sink/postgres ./internal/plugin
 
 .PHONY: bench-sink
 bench-sink: ## measure writers side by side, and tables that could be slow, against PostgreSQL's own floor
