@@ -73,8 +73,8 @@ func (row *Row) reset(d *Decoder) {
 	if row.owner != d || len(row.Values) != len(d.plans) {
 		row.owner = d
 		row.Values = make([]Value, len(d.plans))
-		row.start = make([]uint16, d.nodes)
-		row.after = make([]uint16, d.nodes)
+		row.start = make([]*node, d.nodes)
+		row.after = make([]*node, d.nodes)
 		row.seen = make([]uint64, (d.nodes+63)/64)
 		d.root.guess(row)
 	}
@@ -90,10 +90,12 @@ func (row *Row) reset(d *Decoder) {
 
 // guess makes the declared order the expected one.
 func (n *node) guess(row *Row) {
-	row.start[n.id] = 0
 	for i, m := range n.members {
-		row.after[m.id] = uint16(min(i+1, len(n.members)-1))
+		row.after[m.id] = n.members[min(i+1, len(n.members)-1)]
 		m.guess(row)
+	}
+	if len(n.members) > 0 {
+		row.start[n.id] = n.members[0]
 	}
 }
 
@@ -136,7 +138,7 @@ func (r *reader) object(n *node, i, depth int, keep bool) (end int, err error) {
 	expected := &r.row.start[n.id]
 	for {
 		start := i
-		member := n.members[*expected]
+		member := *expected
 		end := i + len(member.quoted)
 		if end <= len(b) && string(b[i:end]) == member.quoted {
 			i = end
@@ -177,7 +179,7 @@ func (r *reader) fault(i int, problem string) error {
 
 // key reads a key that was not the expected one, and expects it the next time if
 // it is declared. It returns nil for one that is not.
-func (r *reader) key(n *node, i int, expected *uint16) (member *node, end int, err error) {
+func (r *reader) key(n *node, i int, expected **node) (member *node, end int, err error) {
 	if i >= len(r.b) || r.b[i] != '"' {
 		return nil, 0, r.fault(i, "want a quoted object key")
 	}
@@ -190,7 +192,7 @@ func (r *reader) key(n *node, i int, expected *uint16) (member *node, end int, e
 		return nil, 0, errRewrite
 	}
 	if m, ok := n.index[string(key)]; ok {
-		*expected = uint16(m)
+		*expected = n.members[m]
 		return n.members[m], end, nil
 	}
 	return nil, end, nil

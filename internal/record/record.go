@@ -42,8 +42,8 @@ type Row struct {
 	plain []byte // what Hash is taken of
 
 	owner *Decoder // whose guesses these are
-	start []uint16 // by node: its member that came first the last time
-	after []uint16 // by node: its sibling that followed it the last time
+	start []*node  // by node: its member that came first the last time
+	after []*node  // by node: its sibling that followed it the last time
 	seen  []uint64 // bit set of the nodes met in this record
 	keys  keySet   // the undeclared keys met in this record
 }
