@@ -65,7 +65,9 @@ func follows(b []byte, end, here int) bool {
 	return SkipSpace(b, end+1) == here
 }
 
-// outlineByWords is outline in plain Go.
+// outlineByWords marks the quotes, the brackets and the backslashes of a block: bit
+// i stands for byte i. Among the brackets may be bytes that have no place in JSON
+// outside of strings.
 func outlineByWords(b *[block]byte) (quotes, brackets, slashes uint64) {
 	for i := 0; i < block; i += 8 {
 		x := binary.LittleEndian.Uint64(b[i:])

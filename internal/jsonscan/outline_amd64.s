@@ -17,6 +17,25 @@ DATA bracket<>+0(SB)/8, $0x7f7f7f7f7f7f7f7f
 DATA bracket<>+8(SB)/8, $0x7f7f7f7f7f7f7f7f
 GLOBL bracket<>(SB), RODATA|NOPTR, $16
 
+// LANE marks 16 bytes and adds the marks, from the given bit on.
+#define LANE(offset, bit) \
+	MOVOU    offset(SI), X0; \
+	MOVO     X0, X1; \
+	MOVO     X0, X2; \
+	POR      X6, X0; \
+	PCMPEQB  X4, X1; \
+	PCMPEQB  X7, X0; \
+	PCMPEQB  X5, X2; \
+	PMOVMSKB X1, R8; \
+	PMOVMSKB X0, R9; \
+	PMOVMSKB X2, R10; \
+	SHLQ     $bit, R8; \
+	SHLQ     $bit, R9; \
+	SHLQ     $bit, R10; \
+	ORQ      R8, AX; \
+	ORQ      R9, BX; \
+	ORQ      R10, CX
+
 // func outline(b *[block]byte) (quotes, brackets, slashes uint64)
 TEXT ·outline(SB), NOSPLIT, $0-32
 	MOVQ  b+0(FP), SI
@@ -28,70 +47,10 @@ TEXT ·outline(SB), NOSPLIT, $0-32
 	XORL  BX, BX
 	XORL  CX, CX
 
-	MOVOU    0(SI), X0
-	MOVO     X0, X1
-	MOVO     X0, X2
-	POR      X6, X0
-	PCMPEQB  X4, X1
-	PCMPEQB  X7, X0
-	PCMPEQB  X5, X2
-	PMOVMSKB X1, R8
-	PMOVMSKB X0, R9
-	PMOVMSKB X2, R10
-	ORQ      R8, AX
-	ORQ      R9, BX
-	ORQ      R10, CX
-
-	MOVOU    16(SI), X0
-	MOVO     X0, X1
-	MOVO     X0, X2
-	POR      X6, X0
-	PCMPEQB  X4, X1
-	PCMPEQB  X7, X0
-	PCMPEQB  X5, X2
-	PMOVMSKB X1, R8
-	PMOVMSKB X0, R9
-	PMOVMSKB X2, R10
-	SHLQ     $16, R8
-	SHLQ     $16, R9
-	SHLQ     $16, R10
-	ORQ      R8, AX
-	ORQ      R9, BX
-	ORQ      R10, CX
-
-	MOVOU    32(SI), X0
-	MOVO     X0, X1
-	MOVO     X0, X2
-	POR      X6, X0
-	PCMPEQB  X4, X1
-	PCMPEQB  X7, X0
-	PCMPEQB  X5, X2
-	PMOVMSKB X1, R8
-	PMOVMSKB X0, R9
-	PMOVMSKB X2, R10
-	SHLQ     $32, R8
-	SHLQ     $32, R9
-	SHLQ     $32, R10
-	ORQ      R8, AX
-	ORQ      R9, BX
-	ORQ      R10, CX
-
-	MOVOU    48(SI), X0
-	MOVO     X0, X1
-	MOVO     X0, X2
-	POR      X6, X0
-	PCMPEQB  X4, X1
-	PCMPEQB  X7, X0
-	PCMPEQB  X5, X2
-	PMOVMSKB X1, R8
-	PMOVMSKB X0, R9
-	PMOVMSKB X2, R10
-	SHLQ     $48, R8
-	SHLQ     $48, R9
-	SHLQ     $48, R10
-	ORQ      R8, AX
-	ORQ      R9, BX
-	ORQ      R10, CX
+	LANE(0, 0)
+	LANE(16, 16)
+	LANE(32, 32)
+	LANE(48, 48)
 
 	MOVQ AX, quotes+8(FP)
 	MOVQ BX, brackets+16(FP)

@@ -48,8 +48,9 @@ WHERE i.indrelid = $1::regclass AND (SELECT relkind = 'r' AND NOT relispartition
 ORDER BY NOT i.indisprimary, i.indexrelid`
 
 // undress drops the indexes of the new table until dress, and makes the mark of the
-// attempt the default of its columns, so that no row need carry it, if no other writer of
-// this process and nobody else uses it, and if they can be made again as they are.
+// attempt the default of its columns, so that no row need carry it; if no other
+// writer of this process and nobody else uses the table, and if the indexes can be
+// made again as they are.
 func (w *writer) undress(ctx context.Context) error {
 	if !w.gate.claim() {
 		return nil

@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	// chunkSize is how much a writer gathers before it is sent. While one chunk
-	// is sent the next is filled, so a writer that has much holds two.
+	// chunkSize is how much a writer gathers before it is sent; half as much while
+	// the server has nothing to do. While one chunk is sent the next is filled, so
+	// a writer that has much holds two.
 	chunkSize = 8 << 20
 	// firstChunk is what a chunk holds before it grows: enough for most slices of
 	// a vendor that answers in small pages.

@@ -20,7 +20,7 @@ var errClosed = errors.New("the writer is closed")
 // writer lands the records of one slice. It gathers them in chunks; a chunk that
 // is full is sent by its route while the next is filled (route.go). Checkpoint and
 // Commit land what is left, in one transaction with the ledger (merge.go). A slice
-// whose rows fit into one chunk needs the server only then.
+// whose rows fit into half a chunk needs the server only then.
 type writer struct {
 	sink    *Sink
 	attempt sink.Attempt
@@ -165,8 +165,8 @@ func (w *writer) Record(raw []byte) error {
 	if len(data) < c.full {
 		return nil
 	}
-	// To wait for more is of use while the server is busy.
-	if waits := w.sent == nil && c.full >= c.limit/2; !waits && c.grow() {
+	// To gather more is of use while the server is busy.
+	if idle := w.sent == nil && c.full >= c.limit/2; !idle && c.grow() {
 		return nil
 	}
 	return w.flush(w.ctx, c)
