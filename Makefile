@@ -74,6 +74,10 @@ kill: ## kill agent, plugins and PostgreSQL at random moments, 200 times each st
 bench-parts: ## measure splitting, decoding, encoding and the boundary, each alone
 	$(GO) test -run '^$$' -bench 'ArrayOfRecords|Elements|Decode|Encode|Pull' -benchmem ./internal/jsonscan ./internal/record ./internal/sink/postgres ./internal/plugin
 
+.PHONY: bench-against
+bench-against: ## measure new rows with an older tree, OLD (a commit), and with this one, in turn (TIMES=8)
+	./scripts/bench-against.sh $(OLD) $(TIMES)
+
 .PHONY: bench-sink
 bench-sink: ## measure writers side by side, and tables that could be slow, against PostgreSQL's own floor
 	$(GO) test -run '^$$' -bench 'Writers|Shapes' -benchtime 2x -timeout 60m ./internal/sink/postgres
