@@ -79,7 +79,7 @@ func (row *Row) reset(d *Decoder) {
 		d.root.guess(row)
 	}
 	for i := range row.Values {
-		row.Values[i] = Value{Null: true}
+		row.Values[i].Null = true
 	}
 	clear(row.seen)
 	row.keys.reset()
@@ -139,25 +139,21 @@ func (r *reader) object(n *node, i, depth int, keep bool) (end int, err error) {
 	for {
 		start := i
 		member := *expected
-		end := i + len(member.quoted)
-		if end <= len(b) && string(b[i:end]) == member.quoted {
-			i = end
-		} else if member, i, err = r.key(n, i, expected); err != nil {
-			return 0, err
+		key := len(member.quoted)
+		if i = member.name.end(b, i); i == 0 {
+			if member, key, i, err = r.key(n, start, expected); err != nil {
+				return 0, err
+			}
 		}
-		end = i
-		if i = jsonscan.SkipSpace(b, i); i >= len(b) || b[i] != ':' {
-			return 0, r.fault(i, "want a colon after the object key")
-		}
-		i = jsonscan.SkipSpace(b, i+1)
+		i = jsonscan.SkipSpace(b, i)
 		if member == nil {
-			if i, err = r.undeclared(n, b[start:end], i, depth, keep); err != nil {
+			if i, err = r.undeclared(n, b[start:start+key], i, depth, keep); err != nil {
 				return 0, err
 			}
 		} else {
 			if next := r.quick(member, i); next > 0 {
 				i = next
-			} else if i, err = r.declared(member, b[start:end], i, depth, keep); err != nil {
+			} else if i, err = r.declared(member, b[start:start+key], i, depth, keep); err != nil {
 				return 0, err
 			}
 			expected = &r.row.after[member.id]
@@ -178,24 +174,28 @@ func (r *reader) fault(i int, problem string) error {
 }
 
 // key reads a key that was not the expected one, and expects it the next time if
-// it is declared. It returns nil for one that is not.
-func (r *reader) key(n *node, i int, expected **node) (member *node, end int, err error) {
+// it is declared: its member, or nil for one that is not, its length, and the end
+// of the colon after it.
+func (r *reader) key(n *node, i int, expected **node) (member *node, length, end int, err error) {
 	if i >= len(r.b) || r.b[i] != '"' {
-		return nil, 0, r.fault(i, "want a quoted object key")
+		return nil, 0, 0, r.fault(i, "want a quoted object key")
 	}
 	end, t, err := jsonscan.Scan(r.b, i, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	key := r.b[i:end]
 	if !r.distinct && t != 0 && (t&jsonscan.Escaped != 0 || !utf8.Valid(key)) {
-		return nil, 0, errRewrite
+		return nil, 0, 0, errRewrite
 	}
 	if m, ok := n.index[string(key)]; ok {
-		*expected = n.members[m]
-		return n.members[m], end, nil
+		member = n.members[m]
+		*expected = member
 	}
-	return nil, end, nil
+	if i = jsonscan.SkipSpace(r.b, end); i >= len(r.b) || r.b[i] != ':' {
+		return nil, 0, 0, r.fault(i, "want a colon after the object key")
+	}
+	return member, len(key), i + 1, nil
 }
 
 // quick reads a value at b[i] that stands there as most do. It returns 0 where

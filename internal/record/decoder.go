@@ -16,6 +16,7 @@ type node struct {
 	id      int
 	parent  *node
 	quoted  string // the key as it usually stands in a record, quotes included
+	name    name   // the same with the colon after it
 	columns []int  // the columns that read here
 	json    bool   // one of them is a json column, which holds all that is below
 	secret  bool   // a Secret column reads here
@@ -33,8 +34,7 @@ type plan struct {
 	formats  []format
 	nullable bool // "" is null
 	personal bool
-	identity bool   // part of the primary key
-	tag      uint64 // stands for name and type in the hash
+	identity bool // part of the primary key
 }
 
 // NewDecoder returns a decoder for the records of a stream.
@@ -76,6 +76,7 @@ func NewDecoder(stream connector.Stream) (*Decoder, error) {
 		at.json = at.json || c.Type == connector.TypeJSON
 		at.columns = append(at.columns, len(d.columns))
 		d.columns = append(d.columns, c)
+		d.tags = append(d.tags, xxh3.HashString(c.Name+" "+string(c.Type)))
 		d.plans = append(d.plans, plan{
 			name:     c.Name,
 			kind:     kinds[c.Type],
@@ -83,7 +84,6 @@ func NewDecoder(stream connector.Stream) (*Decoder, error) {
 			formats:  formats,
 			nullable: c.Type != connector.TypeText || c.EmptyIsNull,
 			personal: c.Personal,
-			tag:      xxh3.HashString(c.Name + " " + string(c.Type)),
 		})
 	}
 	if d.nodes > 1<<16 {
@@ -137,12 +137,8 @@ func (d *Decoder) settle(n *node) {
 }
 
 func (d *Decoder) newNode(parent *node, key string) *node {
-	n := &node{
-		id:     d.nodes,
-		parent: parent,
-		quoted: string(appendQuoted(nil, []byte(key))),
-		index:  map[string]int{},
-	}
+	quoted := string(appendQuoted(nil, []byte(key)))
+	n := &node{id: d.nodes, parent: parent, quoted: quoted, name: newName(quoted), index: map[string]int{}}
 	d.nodes++
 	return n
 }

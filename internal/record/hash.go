@@ -19,15 +19,16 @@ func (d *Decoder) sum(row *Row) {
 	b := slices.Grow(row.plain[:0], size)[:size]
 	binary.LittleEndian.PutUint64(b, uint64(len(row.Extra)))
 	n := 8 + copy(b[8:], row.Extra)
-	for i := range row.Values {
+	for i, tag := range d.tags {
 		v := &row.Values[i]
 		if v.Null {
+			*v = Value{Null: true} // which still holds what the row before had
 			continue
 		}
 		// A value has one of these; the others are zero.
 		word := uint64(v.Int) | math.Float64bits(v.Float) | uint64(len(v.Bytes))
 		head := b[n : n+16 : n+16]
-		binary.LittleEndian.PutUint64(head, d.plans[i].tag)
+		binary.LittleEndian.PutUint64(head, tag)
 		binary.LittleEndian.PutUint64(head[8:], word)
 		if n += 16; len(v.Bytes) > 0 {
 			n += copy(b[n:], v.Bytes)

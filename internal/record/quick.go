@@ -71,7 +71,7 @@ func (p *plan) quick(v *Value, b []byte, i int) (end int) {
 			v.Null, v.Int = false, 1
 			return i + 4
 		case len(b)-i >= 5 && string(b[i:i+5]) == "false":
-			v.Null = false
+			v.Null, v.Int = false, 0
 			return i + 5
 		}
 		return 0

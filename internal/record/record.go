@@ -79,7 +79,8 @@ var AddedColumns = []string{ColumnRun, ColumnSeenAt, ColumnHash, ColumnExtra, Co
 type Decoder struct {
 	columns []connector.Column
 	key     []int
-	plans   []plan // of columns, in the same order
+	plans   []plan   // of columns, in the same order
+	tags    []uint64 // of columns: what stands for name and type in the hash
 	root    *node
 	nodes   int // in the tree; their ids are below it
 	seed    maphash.Seed

@@ -61,6 +61,7 @@ func newBench(b *testing.B, rows int) *bench {
 	d := &bench{records: make([][]byte, rows)}
 	all := make([]byte, 0, rows*400)
 	var row record.Row
+	layout := newLayout(decoder.Columns())
 	mark := appendMark(nil, 1, time.Now())
 	var data []byte
 	for i := range rows {
@@ -73,7 +74,7 @@ func newBench(b *testing.B, rows int) *bench {
 		if data == nil {
 			data = append(make([]byte, 0, chunkSize+chunkSize/8), copyHeader...)
 		}
-		if data, err = appendRow(data, decoder.Columns(), &row, mark, 0); err != nil {
+		if data, err = layout.appendRow(data, &row, mark, 0); err != nil {
 			b.Fatal(err)
 		}
 		if len(data) >= chunkSize || i == rows-1 {
@@ -230,11 +231,12 @@ func BenchmarkEncode(b *testing.B) {
 	if err := decoder.Decode(appendOrder(nil, 1), &row); err != nil {
 		b.Fatal(err)
 	}
+	layout := newLayout(decoder.Columns())
 	mark := appendMark(nil, 1, time.Now())
 	var data []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		if data, err = appendRow(data[:0], decoder.Columns(), &row, mark, 0); err != nil {
+		if data, err = layout.appendRow(data[:0], &row, mark, 0); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -257,7 +259,7 @@ func BenchmarkDecodeAndEncodeMany(b *testing.B) {
 		raws[i] = all[from:len(all):len(all)]
 	}
 	w := &writer{
-		sink: &Sink{chunk: chunkSize}, decoder: decoder, table: newTable("shop", orders), mark: appendMark(nil, 1, time.Now()), aside: &quarantine.Set{},
+		sink: &Sink{chunk: chunkSize}, decoder: decoder, layout: newLayout(decoder.Columns()), table: newTable("shop", orders), mark: appendMark(nil, 1, time.Now()), aside: &quarantine.Set{},
 		fresh: newChunk(new(memory), chunkSize, false),
 	}
 	w.fresh.full = math.MaxInt // it is never sent

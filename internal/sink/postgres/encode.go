@@ -39,11 +39,45 @@ const (
 	maxFractionDigits = 16383
 )
 
+// A layout is how the rows of a table are encoded.
+type layout struct {
+	columns   []connector.Column // declared
+	encodings []encoding         // of them
+}
+
+// An encoding is that of a connector.Type, as a number: a decision that each
+// value needs.
+type encoding uint8
+
+const (
+	encodedText encoding = iota
+	encodedJSON
+	encodedBigint
+	encodedDouble
+	encodedBoolean
+	encodedDate
+	encodedTimestamp
+	encodedNumeric
+)
+
+var encodings = map[connector.Type]encoding{
+	connector.TypeText: encodedText, connector.TypeJSON: encodedJSON, connector.TypeBigint: encodedBigint, connector.TypeDouble: encodedDouble,
+	connector.TypeBoolean: encodedBoolean, connector.TypeDate: encodedDate, connector.TypeTimestamp: encodedTimestamp, connector.TypeNumeric: encodedNumeric,
+}
+
+func newLayout(columns []connector.Column) layout {
+	l := layout{columns: columns}
+	for _, c := range columns {
+		l.encodings = append(l.encodings, encodings[c.Type])
+	}
+	return l
+}
+
 // appendRow appends a row to a COPY: the declared columns, _extra, _winch_hash,
 // what mark holds if anything (_winch_run and _winch_seen_at, the same in all rows
 // of an attempt) and, unless it is 0, _winch_again.
-func appendRow(dst []byte, columns []connector.Column, row *record.Row, mark []byte, again int64) ([]byte, error) {
-	fields := len(columns) + 2
+func (l *layout) appendRow(dst []byte, row *record.Row, mark []byte, again int64) ([]byte, error) {
+	fields := len(l.encodings) + 2
 	if len(mark) > 0 {
 		fields += 2
 	}
@@ -51,41 +85,40 @@ func appendRow(dst []byte, columns []connector.Column, row *record.Row, mark []b
 		fields++
 	}
 	dst = binary.BigEndian.AppendUint16(dst, uint16(fields))
-	for i := range columns {
+	for i, e := range l.encodings {
 		v := &row.Values[i]
 		if v.Null {
 			dst = binary.BigEndian.AppendUint32(dst, null)
 			continue
 		}
-		switch columns[i].Type {
-		case connector.TypeText:
+		switch e {
+		case encodedText:
 			dst = appendBytes(dst, v.Bytes)
-		case connector.TypeJSON:
+		case encodedJSON:
 			// jsonb_recv wants its version before the text.
-			dst = binary.BigEndian.AppendUint32(dst, uint32(len(v.Bytes)+1))
-			dst = append(append(dst, jsonbVersion), v.Bytes...)
-		case connector.TypeBigint:
+			dst = append(binary.BigEndian.AppendUint32(dst, uint32(len(v.Bytes)+1)), jsonbVersion)
+			dst = append(dst, v.Bytes...)
+		case encodedBigint:
 			dst = appendInt64(dst, v.Int)
-		case connector.TypeDouble:
+		case encodedDouble:
 			dst = appendInt64(dst, int64(math.Float64bits(v.Float)))
-		case connector.TypeBoolean:
+		case encodedBoolean:
 			dst = append(dst, 0, 0, 0, 1, byte(v.Int))
-		case connector.TypeDate:
+		case encodedDate:
 			day := v.Int - epochDays
 			if v.Int < minDate+epochDays || day > maxDate {
-				return dst, outOfRange(columns[i], "a date from 4714 BC to 5874897 AD", strconv.FormatInt(v.Int, 10)+" days from 1970")
+				return dst, outOfRange(l.columns[i], "a date from 4714 BC to 5874897 AD", strconv.FormatInt(v.Int, 10)+" days from 1970")
 			}
-			dst = append(dst, 0, 0, 0, 4)
-			dst = binary.BigEndian.AppendUint32(dst, uint32(int32(day)))
-		case connector.TypeTimestamp:
+			dst = binary.BigEndian.AppendUint64(dst, 4<<32|uint64(uint32(int32(day))))
+		case encodedTimestamp:
 			if v.Int < minTimestamp+epochMicros || v.Int-epochMicros > maxTimestamp {
-				return dst, outOfRange(columns[i], "a time from 4714 BC to 294276 AD", strconv.FormatInt(v.Int, 10)+" microseconds from 1970")
+				return dst, outOfRange(l.columns[i], "a time from 4714 BC to 294276 AD", strconv.FormatInt(v.Int, 10)+" microseconds from 1970")
 			}
 			dst = appendInt64(dst, v.Int-epochMicros)
-		case connector.TypeNumeric:
+		case encodedNumeric:
 			var ok bool
 			if dst, ok = appendNumeric(dst, v.Bytes); !ok {
-				return dst, outOfRange(columns[i],
+				return dst, outOfRange(l.columns[i],
 					fmt.Sprintf("a numeric of at most %d digits before its point and %d after", maxIntegerDigits, maxFractionDigits), string(v.Bytes))
 			}
 		}
@@ -146,8 +179,10 @@ func appendBytes(dst, value []byte) []byte {
 }
 
 func appendInt64(dst []byte, value int64) []byte {
-	dst = append(dst, 0, 0, 0, 8)
-	return binary.BigEndian.AppendUint64(dst, uint64(value))
+	n := len(dst)
+	dst = append(dst, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0)
+	binary.BigEndian.PutUint64(dst[n+4:], uint64(value))
+	return dst
 }
 
 // appendNumeric appends a decimal literal such as -12.50 exactly, its length

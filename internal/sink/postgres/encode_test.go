@@ -101,9 +101,6 @@ func TestServerReadsNumericsAsTheyAreSpelled(t *testing.T) {
 
 func TestValuesBeyondTheTypesAreTheRecordsFault(t *testing.T) {
 	t.Parallel()
-	column := func(typ connector.Type) []connector.Column {
-		return []connector.Column{{Name: "value", Type: typ}}
-	}
 	for _, c := range []struct {
 		typ   connector.Type
 		value record.Value
@@ -124,7 +121,8 @@ func TestValuesBeyondTheTypesAreTheRecordsFault(t *testing.T) {
 		{connector.TypeNumeric, record.Value{Bytes: []byte("1.1" + strings.Repeat("1", maxFractionDigits))}, false},
 	} {
 		row := &record.Row{Values: []record.Value{c.value}}
-		_, err := appendRow(nil, column(c.typ), row, appendMark(nil, 1, time.Unix(0, 0)), 0)
+		layout := newLayout([]connector.Column{{Name: "value", Type: c.typ}})
+		_, err := layout.appendRow(nil, row, appendMark(nil, 1, time.Unix(0, 0)), 0)
 		var bad *record.Error
 		if c.ok != (err == nil) || err != nil && (!errors.As(err, &bad) || bad.Column != "value" || len(bad.Got) > 60) {
 			t.Errorf("%s %d %.20s: %v", c.typ, c.value.Int, c.value.Bytes, err)

@@ -135,12 +135,12 @@ func (w *writer) spare(ctx context.Context, records []quarantine.Record) error {
 		w.temps.spared = true
 	}
 	chunk := append([]byte(nil), copyHeader...)
-	staged := false
+	layout, staged := newLayout(columns), false
 	for i, r := range records {
 		if r.Key == nil {
 			continue
 		}
-		row, err := appendRow(chunk, columns, &record.Row{Values: r.Values}, nil, int64(i+1))
+		row, err := layout.appendRow(chunk, &record.Row{Values: r.Values}, nil, int64(i+1))
 		if err != nil {
 			// A key that no table holds: nothing at rest has it.
 			var bad *record.Error

@@ -197,13 +197,14 @@ func (m *measured) chunks(b *testing.B, records [][]byte, run int64) (chunks [][
 	}
 	var row record.Row
 	var data []byte
+	layout := newLayout(decoder.Columns())
 	mark := appendMark(nil, run, time.Now())
 	for i, raw := range records {
 		if data == nil {
 			data = append(make([]byte, 0, chunkSize+chunkSize/8), copyHeader...)
 		}
 		if err = decoder.Decode(raw, &row); err == nil {
-			data, err = appendRow(data, decoder.Columns(), &row, mark, 0)
+			data, err = layout.appendRow(data, &row, mark, 0)
 		}
 		if err != nil {
 			b.Fatal(err)

@@ -27,6 +27,7 @@ type writer struct {
 	table   table
 	gate    *gate
 	decoder *record.Decoder
+	layout  layout
 	ctx     context.Context // of Begin: governs what Record does
 	cancel  context.CancelFunc
 
@@ -106,7 +107,7 @@ func (s *Sink) writer(ctx context.Context, a sink.Attempt) (*writer, error) {
 	}
 	a.StartedAt = a.StartedAt.Truncate(time.Microsecond) // as it is stored
 	w := &writer{
-		sink: s, attempt: a, table: t, gate: s.gates.of(t.lock()), decoder: decoder,
+		sink: s, attempt: a, table: t, gate: s.gates.of(t.lock()), decoder: decoder, layout: newLayout(t.columns),
 		mark: appendMark(nil, a.Run, a.StartedAt), scope: newScope(t, a.Slice), pace: a.NewSampler(), aside: aside,
 		fresh: newChunk(&s.memory, s.chunk, false),
 	}
@@ -146,7 +147,7 @@ func (w *writer) Record(raw []byte) error {
 		mark = nil
 	}
 	before := len(c.data)
-	data, err := appendRow(c.data, w.table.columns, &w.row, mark, again)
+	data, err := w.layout.appendRow(c.data, &w.row, mark, again)
 	if err != nil {
 		c.data = data[:before]
 		return err
