@@ -69,6 +69,7 @@ func Main(def connector.Definition) {
 		VersionedPlugins: wire.ServerPlugins(server),
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr, JSONFormat: true}),
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
+			options = append(options, grpc.StatsHandler(connections{}))
 			return grpc.NewServer(append(options, wire.ServerOptions()...)...)
 		},
 	})
