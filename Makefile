@@ -5,6 +5,8 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(BIN)/golangci-lint
+# The compiler finds the profile of the agent by itself, but not for benchmarks.
+PROFILE  := -pgo=$(CURDIR)/cmd/agent/default.pgo
 
 export CGO_ENABLED ?= 1
 
@@ -55,8 +57,8 @@ check: build lint test-race test-installed ## build, lint, tests with race detec
 
 .PHONY: bench
 bench: ## measure the pipeline against PostgreSQL's own floor, SQLite against its own, and what telemetry costs, in one run
-	$(GO) test -run '^$$' -bench . -skip Scale -benchtime 1x -timeout 60m ./internal/bench
-	$(GO) test -run '^$$' -bench 'Sink/.*/100000$$' -benchtime 1x -timeout 60m ./internal/sink/sqlite
+	$(GO) test $(PROFILE) -run '^$$' -bench . -skip Scale -benchtime 1x -timeout 60m ./internal/bench
+	$(GO) test $(PROFILE) -run '^$$' -bench 'Sink/.*/100000$$' -benchtime 1x -timeout 60m ./internal/sink/sqlite
 
 .PHONY: browser
 browser: ## look at the sandbox's page in a real browser: chromium, or the one in WINCH_BROWSER
@@ -72,11 +74,15 @@ kill: ## kill agent, plugins and PostgreSQL at random moments, 200 times each st
 
 .PHONY: bench-parts
 bench-parts: ## measure splitting, decoding, encoding and the boundary, each alone
-	$(GO) test -run '^$$' -bench 'ArrayOfRecords|Elements|Decode|Encode|Pull' -benchmem ./internal/jsonscan ./internal/record ./internal/sink/postgres ./internal/plugin
+	$(GO) test $(PROFILE) -run '^$$' -bench 'ArrayOfRecords|Elements|Decode|Encode|Pull' -benchmem ./internal/jsonscan ./internal/record ./internal/sink/postgres ./internal/plugin
 
 .PHONY: bench-against
 bench-against: ## measure new rows with an older tree, OLD (a commit), and with this one, in turn (TIMES=8)
 	./scripts/bench-against.sh $(OLD) $(TIMES)
+
+.PHONY: profile
+profile: ## record where pulls spend their time, for the compiler (cmd/agent/default.pgo)
+	./scripts/profile.sh
 
 .PHONY: bench-sink
 bench-sink: ## measure writers side by side, and tables that could be slow, against PostgreSQL's own floor
@@ -88,7 +94,7 @@ bench-plan: ## measure planning 1,000 streams x 5 years of days, and the size of
 
 .PHONY: scale
 scale: ## measure 1,000 sources due at one moment with 1, 2 and 4 agents (WINCH_SCALE_SOURCES=1000)
-	$(GO) test -run '^$$' -bench Scale -benchtime 1x -timeout 60m ./internal/bench
+	$(GO) test $(PROFILE) -run '^$$' -bench Scale -benchtime 1x -timeout 60m ./internal/bench
 
 .PHONY: takeover
 takeover: ## strike agents that serve one database, at random, and see that others go on (TAKEOVER_ROUNDS=20)

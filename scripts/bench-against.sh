@@ -11,8 +11,15 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 mkdir "$dir/src"
 git archive "$old" | tar -x -C "$dir/src"
-(cd "$dir/src" && go test -c -o "$dir/old.test" ./internal/bench)
-go test -c -o "$dir/new.test" ./internal/bench
+# build TREE OUTPUT: with the profile that the tree's agent is built with, if any.
+build() (
+	cd "$1"
+	profile=$PWD/cmd/agent/default.pgo
+	[ -f "$profile" ] || profile=off
+	go test -c -pgo="$profile" -o "$2" ./internal/bench
+)
+build "$dir/src" "$dir/old.test"
+build . "$dir/new.test"
 
 for _ in $(seq "$times"); do
 	for tree in old new; do

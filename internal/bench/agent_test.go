@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
-	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -68,7 +67,7 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 			if process, err = launcher.Launch(ctx, "pages"); err != nil {
 				return nil, err
 			}
-			src, err := process.Open(ctx, connector.NewConfig(fmt.Appendf(nil, `{"base_url":%q}`, pagesURL)))
+			src, err := process.Open(ctx, connector.NewConfig(fmt.Appendf(nil, `{"base_url":%q,"profile":%q}`, pagesURL, os.Getenv(profileEnv))))
 			observed.metrics.WatchConnector("bench", "pages", process.Memory)
 			return &pull.Session{Source: src, Alive: func() bool { return true }, Close: process.Close}, err
 		},
@@ -80,19 +79,11 @@ func runAgent(ctx context.Context, database, pagesURL string) error {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if path := os.Getenv("WINCH_BENCH_PROFILE"); path != "" {
-		file, err := os.Create(path)
-		if err != nil {
-			return err
-		}
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return err
-		}
-		defer func() {
-			pprof.StopCPUProfile()
-			_ = file.Close()
-		}()
+	profiled, err := profile(os.Getenv(profileEnv), "agent")
+	if err != nil {
+		return err
 	}
+	defer profiled()
 	started := time.Now()
 	res, err := (&pull.Puller{Sink: store, Log: log, Metrics: observed.metrics}).Run(ctx, job)
 	if err == nil {

@@ -242,8 +242,8 @@ func (b *bed) floor(k kind) measurement {
 
 // BenchmarkPull prints, for rows of each kind, the floor, the pipeline and their
 // ratio pair by pair. WINCH_BENCH_ROWS, WINCH_BENCH_PAIRS and WINCH_BENCH_KINDS
-// (names between commas) change what it does. WINCH_BENCH_PROFILE names a file for
-// the agent's CPU profile, of the last pull.
+// (names between commas) change what it does. WINCH_BENCH_PROFILE names a directory
+// for the CPU profiles of all pulls.
 func BenchmarkPull(b *testing.B) {
 	bed := newBed(b, benchRows())
 	pairs := number("WINCH_BENCH_PAIRS", 5)

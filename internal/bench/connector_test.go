@@ -12,21 +12,35 @@ import (
 func definition() connector.Definition {
 	return connector.Definition{
 		Name: "pages", Title: "Page server",
-		ConfigSchema: json.RawMessage(`{"type":"object","properties":{"base_url":{"type":"string"}}}`),
+		ConfigSchema: json.RawMessage(`{"type":"object","properties":{"base_url":{"type":"string"},"profile":{"type":"string"}}}`),
 		Open: func(_ context.Context, cfg connector.Config) (connector.Source, error) {
 			var settings struct {
 				BaseURL string `json:"base_url"`
+				Profile string `json:"profile"` // as profile takes it: a connector gets no environment
 			}
 			if err := cfg.Decode(&settings); err != nil {
 				return nil, err
 			}
 			client, err := rest.New(rest.Options{BaseURL: settings.BaseURL})
-			return &pages{client}, err
+			if err != nil {
+				return nil, err
+			}
+			profiled, err := profile(settings.Profile, "connector")
+			return &pages{client, profiled}, err
 		},
 	}
 }
 
-type pages struct{ client *rest.Client }
+type pages struct {
+	client   *rest.Client
+	profiled func()
+}
+
+// Close ends what Open began.
+func (p *pages) Close() error {
+	p.profiled()
+	return nil
+}
 
 func stream() connector.Stream {
 	return connector.Stream{

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/pprof"
 	"time"
 
 	"github.com/winchdata/winch/internal/ledger"
@@ -79,19 +78,11 @@ func runScaleAgent(ctx context.Context, database, moment string) (err error) {
 	if err != nil {
 		return err
 	}
-	if path := os.Getenv("WINCH_BENCH_PROFILE"); path != "" {
-		file, err := os.Create(fmt.Sprint(path, ".", os.Getpid()))
-		if err != nil {
-			return err
-		}
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return err
-		}
-		defer func() {
-			pprof.StopCPUProfile()
-			_ = file.Close()
-		}()
+	profiled, err := profile(os.Getenv(profileEnv), "scale")
+	if err != nil {
+		return err
 	}
+	defer profiled()
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	go func() {
