@@ -139,6 +139,7 @@ func (r *reading) list(ctx context.Context, days []time.Time) error {
 		if last {
 			return nil
 		}
+		resp.Release()
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // list reads a list, page after page, and hands each record to each, as the
-// vendor sent it. A page that begins as an earlier one did is an error, as is a
+// vendor sent it, which has it until it returns. A page that begins as an earlier one did is an error, as is a
 // place that was asked for before: the vendor ignores the parameter, or the list
 // has no end.
 func (s *source) list(ctx context.Context, st *stream, values scope, w connector.Window, each func(raw []byte) error) error {
@@ -48,6 +48,7 @@ func (s *source) list(ctx context.Context, st *stream, values scope, w connector
 		if !more {
 			return nil
 		}
+		answer.Release()
 	}
 }
 

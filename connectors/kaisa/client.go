@@ -242,10 +242,10 @@ const (
 	whole
 )
 
-// list reads a list and hands each record to each, whose error ends it. It
-// reports whether the vendor's total became smaller meanwhile: a record that
-// vanished from a page already read moves the others forward, and the first of
-// the next page is missed.
+// list reads a list and hands each record to each, which has it until it returns,
+// and whose error ends it. It reports whether the vendor's total became smaller
+// meanwhile: a record that vanished from a page already read moves the others
+// forward, and the first of the next page is missed.
 //
 // A page is the last one if the answer says so by numpages; else if it holds
 // fewer records than a full page; else if it is empty. A page that begins as an
@@ -290,6 +290,7 @@ func (c *client) list(ctx context.Context, l listing, each func(raw []byte) erro
 		if err := eachOf(page.Records, each); err != nil {
 			return false, err
 		}
+		page.Response.Release()
 	}
 	return len(totals) > 1 && totals[len(totals)-1] < totals[0], nil
 }

@@ -80,6 +80,7 @@ func (p *pages) Pull(ctx context.Context, _ connector.Request, out connector.Emi
 				return err
 			}
 		}
+		page.Response.Release()
 	}
 	return nil
 }

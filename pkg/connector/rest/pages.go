@@ -36,7 +36,8 @@ type Page struct {
 	// Number is the page's number.
 	Number   int
 	Response *Response
-	// Records are the page's records, raw; they are slices of Response.Body.
+	// Records are the page's records, raw; they are slices of Response.Body. Who
+	// has done with them may release it.
 	Records [][]byte
 }
 
@@ -58,10 +59,12 @@ func (c *Client) Pages(ctx context.Context, req Request, p PageNumber) iter.Seq2
 				yield(Page{}, err)
 				return
 			}
+			if !last {
+				first = append(first[:0], page.Records[0]...) // before it may be released
+			}
 			if !yield(page, nil) || last {
 				return
 			}
-			first = bytes.Clone(page.Records[0])
 		}
 	}
 }

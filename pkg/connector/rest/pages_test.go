@@ -75,6 +75,7 @@ func TestPagesEndWhereTheListEnds(t *testing.T) {
 					next++
 				}
 				got = append(got, strconv.Itoa(len(page.Records)))
+				page.Response.Release()
 			}
 			if diff := cmp.Diff(test.want, strings.Join(got, " ")); diff != "" {
 				t.Error(diff)
@@ -115,9 +116,10 @@ func TestServerThatIgnoresThePageIsFoundOut(t *testing.T) {
 	})
 	pages := 0
 	var failed error
-	for _, err := range client.Pages(t.Context(), rest.Request{Path: "customers", Op: "customers"}, rest.PageNumber{Param: "page", Size: 2, Records: customers}) {
+	for page, err := range client.Pages(t.Context(), rest.Request{Path: "customers", Op: "customers"}, rest.PageNumber{Param: "page", Size: 2, Records: customers}) {
 		if failed = err; err == nil {
 			pages++
+			page.Response.Release()
 		}
 		if pages == 10 {
 			t.Fatal("reads on and on")

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -54,9 +55,7 @@ func ReadBody(ctx context.Context, resp *http.Response, limit int64) ([]byte, er
 	default:
 		return nil, ErrEncoding
 	}
-	buf := scratch.Get().(*bytes.Buffer)
-	defer giveBack(buf)
-	buf.Grow(int(min(max(resp.ContentLength, 0), limit, 8<<20)) + bytes.MinRead)
+	buf := newBuffer(min(resp.ContentLength, limit))
 	if _, err := buf.ReadFrom(io.LimitReader(body, limit+1)); err != nil {
 		if wire.n > limit {
 			return nil, &TooLargeError{limit}
@@ -66,21 +65,43 @@ func ReadBody(ctx context.Context, resp *http.Response, limit int64) ([]byte, er
 	if int64(buf.Len()) > limit || wire.n > limit {
 		return nil, &TooLargeError{limit}
 	}
-	return bytes.Clone(buf.Bytes()), nil
+	usual.Store(int64(buf.Len()))
+	if buf.Len() < buf.Cap()/2 { // a caller who keeps it does not keep the rest
+		small := bytes.Clone(buf.Bytes())
+		Reuse(buf.Bytes())
+		return small, nil
+	}
+	return buf.Bytes(), nil
 }
 
-// scratch holds a body until all of it is there. A new buffer for each would be
-// cleared and copied each time it grows, and leave several times the body behind.
-var scratch = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// usual is the length of the last body, in bytes: pages of a list are alike, and a
+// buffer that is too small is copied each time it grows.
+var usual atomic.Int64
 
-// maxScratch is the capacity, in bytes, up to which a buffer is kept for the next
-// body.
-const maxScratch = 4 << 20
+// free are buffers for bodies to come.
+var free sync.Pool
 
-func giveBack(buf *bytes.Buffer) {
-	if buf.Cap() <= maxScratch {
-		buf.Reset()
-		scratch.Put(buf)
+// maxFree is the capacity, in bytes, up to which a buffer is kept.
+const maxFree = 4 << 20
+
+// newBuffer returns one for a body of a length, in bytes; -1 if it is unknown.
+func newBuffer(length int64) *bytes.Buffer {
+	if length < 0 {
+		length = usual.Load()
+		length += length / 8
+	}
+	size := int(min(length, 8<<20)) + bytes.MinRead // what the vendor declares may be too much
+	if buf, ok := free.Get().(*bytes.Buffer); ok {
+		buf.Grow(size)
+		return buf
+	}
+	return bytes.NewBuffer(make([]byte, 0, size))
+}
+
+// Reuse gives the memory of a body to others. Nobody may use it after.
+func Reuse(body []byte) {
+	if cap(body) > bytes.MinRead && cap(body) <= maxFree {
+		free.Put(bytes.NewBuffer(body[:0]))
 	}
 }
 
