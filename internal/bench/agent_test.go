@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,6 +43,7 @@ var day = connector.Window{
 
 // runAgent pulls all records once, as winch does, and prints an agentReport.
 func runAgent(ctx context.Context, database, pagesURL string) error {
+	debug.SetGCPercent(50) // as cmd/agent does
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	store, err := postgres.Open(ctx, database, postgres.Options{})
 	if err != nil {

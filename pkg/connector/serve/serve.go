@@ -26,9 +26,6 @@ import (
 	"github.com/winchdata/winch/pkg/connector"
 )
 
-// ballastSize is by how much the heap seems larger to the collector than it is.
-const ballastSize = 8 << 20
-
 // exitUsage is the exit status of a program that was started in a wrong way.
 const exitUsage = 2
 
@@ -51,10 +48,6 @@ func Main(def connector.Definition) {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
 	go endWithAgent(os.Stdin)
 
-	// What a connector keeps is little, and what it reads is garbage soon: without
-	// this, which is never touched and so takes no memory, the collector would run
-	// for each few megabytes that were read.
-	ballast := make([]byte, ballastSize)
 	// The agent, its other connectors and often the store want the machine too:
 	// threads beyond half of it mostly wake each other.
 	runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2))
@@ -76,7 +69,6 @@ func Main(def connector.Definition) {
 	if err := server.CloseSources(); err != nil {
 		slog.Warn("source not closed cleanly", "error", err)
 	}
-	runtime.KeepAlive(ballast)
 	exit(0)
 }
 
