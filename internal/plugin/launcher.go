@@ -90,20 +90,24 @@ func (l *Launcher) Launch(ctx context.Context, name string) (*Process, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errStartTimeout)
 	defer cancel()
 
-	p := &Process{name: name, child: newChild(path, args, logger)}
+	certificate, security, err := newIdentity()
+	if err != nil {
+		return nil, fmt.Errorf("launch connector %s: make a key for its connection: %w", name, err)
+	}
+	p := &Process{name: name, tls: security, child: newChild(path, args, logger)}
 	p.stdout = &lineWriter{line: func(line []byte) { logText(logger, "stdout", line) }}
 	p.stderr = &lineWriter{line: func(line []byte) { logText(logger, "stderr", line) }}
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.ClientPlugins(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        security,
 		SkipHostEnv:      true,
 		// A runner of our own, since go-plugin's gives the connector the agent's
 		// standard input, starts no process group, and would have go-plugin parse
 		// the log, which panics on a line such as {"@message": 1}.
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-			p.child.cmd.Env = spec.Env
+			p.child.cmd.Env = append(spec.Env, clientCertEnv+"="+string(certificate))
 			for _, key := range passedEnv {
 				if value, ok := os.LookupEnv(key); ok {
 					p.child.cmd.Env = append(p.child.cmd.Env, key+"="+value)

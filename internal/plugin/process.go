@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -29,6 +30,7 @@ type Process struct {
 	name       string
 	child      *child
 	client     *goplugin.Client
+	tls        *tls.Config // of the client
 	wire       *wire.Client
 	definition connector.Definition
 	stdout     *lineWriter
