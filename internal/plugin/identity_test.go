@@ -3,9 +3,18 @@ package plugin
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/winchdata/winch/internal/wire"
 )
 
 // The connector talks to the agent that started it and to nobody else, and the
@@ -37,7 +46,7 @@ func TestConnectionIsMutuallyAuthenticated(t *testing.T) {
 		_, err = conn.Read(make([]byte, 1))
 		return err
 	}
-	_, stranger, err := newIdentity()
+	stranger, _, err := wire.ClientTLS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,12 +63,46 @@ func TestConnectionIsMutuallyAuthenticated(t *testing.T) {
 		"the agent":                              {ours, p.tls, true},
 		"a stranger":                             {ours, trusting(stranger), false},
 		"the agent's connection to another":      {ours, trusting(other.tls), false},
-		"nobody":                                 {ours, trusting(&tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS12}), false},
+		"nobody":                                 {ours, trusting(&tls.Config{ServerName: p.tls.ServerName, MinVersion: tls.VersionTLS12}), false},
 		"the agent, and a connector of another":  {other.client.ReattachConfig().Addr.String(), p.tls, false},
 		"an agent before the connector answered": {ours, stranger, false},
 	} {
 		if err := dial(test.address, test.config); (err == nil) != test.ok {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// The exchange of certificates is that of go-plugin's AutoMTLS: each side also works
+// with a peer that does no more than that.
+func TestIdentitiesAreThoseOfAutoMTLS(t *testing.T) {
+	t.Parallel()
+	launch(t, "auto_mtls")
+
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := newChild(self, []string{wire.ServeArgument, "toy"}, slog.New(slog.DiscardHandler))
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig: wire.Handshake, VersionedPlugins: wire.ClientPlugins(),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		AutoMTLS:         true, SkipHostEnv: true,
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+			served.cmd.Env = spec.Env
+			return served, nil
+		},
+		Logger: hclog.NewNullLogger(), GRPCDialOptions: wire.DialOptions(),
+	})
+	defer func() {
+		client.Kill()
+		<-served.exited
+	}()
+	protocol, err := client.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := protocol.Ping(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -90,7 +90,7 @@ func (l *Launcher) Launch(ctx context.Context, name string) (*Process, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errStartTimeout)
 	defer cancel()
 
-	certificate, security, err := newIdentity()
+	security, certificate, err := wire.ClientTLS()
 	if err != nil {
 		return nil, fmt.Errorf("launch connector %s: make a key for its connection: %w", name, err)
 	}
@@ -107,7 +107,7 @@ func (l *Launcher) Launch(ctx context.Context, name string) (*Process, error) {
 		// standard input, starts no process group, and would have go-plugin parse
 		// the log, which panics on a line such as {"@message": 1}.
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-			p.child.cmd.Env = append(spec.Env, clientCertEnv+"="+string(certificate))
+			p.child.cmd.Env = append(spec.Env, wire.ClientCertificateEnv+"="+certificate)
 			for _, key := range passedEnv {
 				if value, ok := os.LookupEnv(key); ok {
 					p.child.cmd.Env = append(p.child.cmd.Env, key+"="+value)

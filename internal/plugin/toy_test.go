@@ -22,7 +22,7 @@ import (
 )
 
 // toys are the connectors that this test program is when it is told so.
-var toys = []string{"toy", "plain", "hang", "crash_at_start", "noisy", "misnamed", "old_protocol"}
+var toys = []string{"toy", "plain", "hang", "crash_at_start", "noisy", "misnamed", "old_protocol", "auto_mtls"}
 
 // beToy serves a toy if the arguments or the program's name ask for one.
 func beToy() {
@@ -45,11 +45,15 @@ func beToy() {
 	case "noisy":
 		fmt.Println("hello from init")
 		fmt.Fprintln(os.Stderr, `{"@message": 1, "@level": {}}`)
-	case "old_protocol":
+	case "old_protocol", "auto_mtls": // as a connector that is not of the package serve
+		version := wire.ProtocolVersion
+		if name == "old_protocol" {
+			version = 99
+		}
 		goplugin.Serve(&goplugin.ServeConfig{
 			HandshakeConfig: wire.Handshake,
 			VersionedPlugins: map[int]goplugin.PluginSet{
-				99: wire.ServerPlugins(wire.NewServer(toyDefinition(name), func(slog.Level) {}))[wire.ProtocolVersion],
+				version: wire.ServerPlugins(wire.NewServer(toyDefinition(name), func(slog.Level) {}))[wire.ProtocolVersion],
 			},
 			GRPCServer: func(options []grpc.ServerOption) *grpc.Server { return grpc.NewServer(options...) },
 		})

@@ -57,7 +57,7 @@ func Main(def connector.Definition) {
 
 	server := wire.NewServer(def, level.Set)
 	server.Trace(startTracing)
-	plugin.Serve(&plugin.ServeConfig{
+	config := &plugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.ServerPlugins(server),
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr, JSONFormat: true}),
@@ -65,7 +65,11 @@ func Main(def connector.Definition) {
 			options = append(options, grpc.StatsHandler(connections{}))
 			return grpc.NewServer(append(options, wire.ServerOptions()...)...)
 		},
-	})
+	}
+	if err := identify(config); err != nil {
+		slog.Debug("go-plugin makes the connector's certificate", "error", err)
+	}
+	plugin.Serve(config)
 	if err := server.CloseSources(); err != nil {
 		slog.Warn("source not closed cleanly", "error", err)
 	}
