@@ -404,19 +404,43 @@ func (s *Server) kill() error {
 	if err := s.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	_ = s.process.Wait() // the error says that it was killed
+	s.ended()
+	return nil
+}
+
+// quitTime is how long a server may take to end.
+const quitTime = 5 * time.Second
+
+// quit ends the server at once, without a checkpoint. Unlike one that is killed, it
+// leaves no shared memory behind.
+func (s *Server) quit() error {
+	if s.process == nil {
+		return nil
+	}
+	if err := s.process.Process.Signal(syscall.SIGQUIT); err != nil {
+		return s.kill()
+	}
+	process := s.process.Process
+	late := time.AfterFunc(quitTime, func() { _ = process.Kill() })
+	s.ended()
+	late.Stop()
+	return nil
+}
+
+// ended waits for the end of the server.
+func (s *Server) ended() {
+	_ = s.process.Wait() // the error says how it was ended
 	s.process = nil
 	if s.dismiss != nil {
 		s.dismiss()
 		s.dismiss = nil
 	}
-	return nil
 }
 
 // stop ends the server and removes its directory. What cannot be removed is left
 // to the system's own cleaning of temporary files.
 func (s *Server) stop() {
-	_ = s.kill()
+	_ = s.quit()
 	_ = os.RemoveAll(s.dir)
 }
 

@@ -13,10 +13,14 @@ import (
 	"github.com/winchdata/winch/pkg/connector"
 )
 
+// toBeKilled are settings of a server that leaves nothing behind in the system's
+// shared memory when it is killed and not started again.
+var toBeKilled = map[string]string{"dynamic_shared_memory_type": "mmap"}
+
 // I1, I7
 func TestServerKilledDuringCopyLeavesTheSliceAsItWas(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t, pgtest.Options{Durable: true})
+	server := pgtest.Start(t, pgtest.Options{Durable: true, Settings: toBeKilled})
 	address := server.Database(t)
 	s := prepared(t, address)
 	land(t, s, 1, 0, 100, "before")
@@ -44,7 +48,7 @@ func TestServerKilledDuringCopyLeavesTheSliceAsItWas(t *testing.T) {
 // I1, I7
 func TestServerKilledDuringCommitLeavesTheSliceAsItWas(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t, pgtest.Options{Durable: true})
+	server := pgtest.Start(t, pgtest.Options{Durable: true, Settings: toBeKilled})
 	address := server.Database(t)
 	s := prepared(t, address)
 	land(t, s, 1, 0, 100, "before")

@@ -306,7 +306,7 @@ func landDay(ctx context.Context, s *Sink, n int) error {
 
 func TestReplicaIsReportedAndFailoverGoesOn(t *testing.T) {
 	t.Parallel()
-	primary := pgtest.Start(t, pgtest.Options{Loopback: true, Durable: true})
+	primary := pgtest.Start(t, pgtest.Options{Loopback: true, Durable: true, Settings: toBeKilled})
 	s := prepared(t, primary.LoopbackURL())
 	land(t, s, 1, 0, 50, "before")
 	w := begin(t, s, attempt(2))
@@ -352,7 +352,7 @@ func TestReplicaIsReportedAndFailoverGoesOn(t *testing.T) {
 // under way is not. The agent goes on without a restart.
 func TestFailoverToAStreamingReplicaGoesOn(t *testing.T) {
 	t.Parallel()
-	primary := pgtest.Start(t, pgtest.Options{Loopback: true, Durable: true})
+	primary := pgtest.Start(t, pgtest.Options{Loopback: true, Durable: true, Settings: toBeKilled})
 	replica := primary.Replica(t)
 	both := mustParse(t, primary.LoopbackURL())
 	both.Host += "," + mustParse(t, replica.LoopbackURL()).Host
