@@ -24,13 +24,18 @@ build . "$dir/new.test"
 for _ in $(seq "$times"); do
 	for tree in old new; do
 		echo "$tree $(WINCH_BENCH_PAIRS=1 WINCH_BENCH_KINDS=new "$dir/$tree.test" -test.run '^$' -test.bench '^BenchmarkPull$' -test.benchtime 1x |
-			sed -n 's/^  winch: .* wall \([0-9.]*\).*/\1/p; s/^  ratio of wall time *\([0-9.]*\).*/\1/p' | paste -sd ' ')"
+			sed -n 's/^  winch: .* wall \([0-9.]*\).*/\1/p; s/^  ratio of wall time *\([0-9.]*\).*/\1/p; s/^  agent + plugin CPU against PostgreSQL.s *\([0-9.]*\).*/\1/p' | paste -sd ' ')"
 	done
 done | tee "$dir/all"
 for tree in old new; do
-	for column in 2 3; do
+	for column in 2 3 4; do
+		case $column in
+		2) what=seconds ;;
+		3) what='of the floor' ;;
+		4) what="of PostgreSQL's CPU, agent and plugin" ;;
+		esac
 		awk -v tree="$tree" -v column="$column" '$1 == tree { print $column }' "$dir/all" | sort -n |
-			awk -v tree="$tree" -v what="$([ $column = 2 ] && echo seconds || echo 'of the floor')" \
+			awk -v tree="$tree" -v what="$what" \
 				'{ v[NR] = $1 } END { printf "%s: median %s %s (%s .. %s)\n", tree, v[int(NR/2)+1], what, v[1], v[NR] }'
 	done
 done
