@@ -142,7 +142,7 @@ func (r *run) attempt(ctx context.Context, t task, a sink.Attempt, cursor connec
 	}()
 	defer func() { out.aside.end(err == nil) }()
 	defer out.decoded()
-	watched, watch := r.watch(ctx, recorder)
+	watched, watch := r.watch(ctx, a.Clock, recorder)
 	out.watch = watch
 	err = src.Pull(watched, connector.Request{
 		Stream:    a.Slice.Stream,

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/winchdata/winch/internal/sink"
 	"github.com/winchdata/winch/pkg/connector"
 )
 
@@ -58,18 +59,19 @@ func ask[T any](ctx context.Context, r *run, what string, call func(context.Cont
 // requests and waits are counted, and whose number of records stay as they are.
 // Time that the store takes does not count.
 type watch struct {
+	clock  *sink.Clock // of the attempt: runs where the store takes its time
 	cancel context.CancelFunc
 	ended  chan struct{} // when stuck is set for good
 	stuck  error
 
 	steps atomic.Int64 // records and checkpoints
-	apart atomic.Bool  // in the store
+	apart atomic.Bool  // in a call of the store that is not for a single record
 }
 
 // watch watches what happens under the context that it returns, until end.
-func (r *run) watch(ctx context.Context, usage *connector.UsageRecorder) (context.Context, *watch) {
+func (r *run) watch(ctx context.Context, clock *sink.Clock, usage *connector.UsageRecorder) (context.Context, *watch) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &watch{cancel: cancel, ended: make(chan struct{})}
+	w := &watch{clock: clock, cancel: cancel, ended: make(chan struct{})}
 	after := cmp.Or(r.StuckAfter, DefaultStuckAfter)
 	go w.look(ctx, after, usage) // awaited by end
 	return ctx, w
@@ -90,7 +92,7 @@ func (w *watch) look(ctx context.Context, after time.Duration, usage *connector.
 			return
 		case <-ticker.C:
 		}
-		if total, n := usage.Total(), w.steps.Load(); w.apart.Load() || n != steps || total != seen {
+		if total, n := usage.Total(), w.steps.Load(); w.apart.Load() || w.clock.Busy() || n != steps || total != seen {
 			seen, steps, since = total, n, time.Now()
 		}
 		if time.Since(since) >= after {
@@ -101,11 +103,14 @@ func (w *watch) look(ctx context.Context, after time.Duration, usage *connector.
 	}
 }
 
-// enter and leave enclose a call of the store. They are cheap: each record has one.
+// step counts a record.
+func (w *watch) step() { w.steps.Add(1) }
+
+// enter and leave enclose a call of the store that may take its time.
 func (w *watch) enter() { w.apart.Store(true) }
 
 func (w *watch) leave() {
-	w.steps.Add(1)
+	w.step()
 	w.apart.Store(false)
 }
 

@@ -63,6 +63,17 @@ func (c *Clock) Total() Stages {
 	return Stages{all[Decoding], all[Copying], all[Merging], all[Committing], all[Awaiting]}
 }
 
+// Busy reports whether a stage is under way. Decoding, which is only estimated, never
+// is.
+func (c *Clock) Busy() bool {
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.since != [stages]time.Time{}
+}
+
 // Add adds to the sums.
 func (c *Clock) Add(s Stages) {
 	if c == nil {
