@@ -9,8 +9,10 @@ import (
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // accepting tells of the connections that it accepts.
@@ -61,11 +63,11 @@ func TestConnectionsSendFromALargeBuffer(t *testing.T) {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	client.Connect()
-	for state := client.GetState(); state != connectivity.Ready; state = client.GetState() {
-		if !client.WaitForStateChange(ctx, state) {
-			t.Fatalf("the connection is %s", state)
-		}
+	// The answer, that there is no such service, comes after all that the server does
+	// with a new connection.
+	err = client.Invoke(ctx, "/none/None", &emptypb.Empty{}, &emptypb.Empty{})
+	if status.Code(err) != codes.Unimplemented {
+		t.Fatal(err)
 	}
 	// The system doubles what is asked for, and has a limit of its own.
 	if got := sends(t, <-ours.accepted); got <= usual {
