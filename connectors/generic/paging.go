@@ -13,9 +13,9 @@ import (
 )
 
 // list reads a list, page after page, and hands each record to each, as the
-// vendor sent it, which has it until it returns. A page that begins as an earlier one did is an error, as is a
-// place that was asked for before: the vendor ignores the parameter, or the list
-// has no end.
+// vendor sent it, which has it until it returns. A page that begins as an earlier
+// one did is an error, as is a place that was asked for before: the vendor ignores
+// the parameter, or the list has no end.
 func (s *source) list(ctx context.Context, st *stream, values scope, w connector.Window, each func(raw []byte) error) error {
 	req, err := s.request(st, values, w)
 	if err != nil {

@@ -139,7 +139,7 @@ func (r *reader) object(n *node, i, depth int, keep bool) (end int, err error) {
 	for {
 		start := i
 		member := *expected
-		key := len(member.quoted)
+		key := len(member.name.text) - len(":")
 		if i = member.name.end(b, i); i == 0 {
 			if member, key, i, err = r.key(n, start, expected); err != nil {
 				return 0, err

@@ -15,21 +15,20 @@ import (
 type node struct {
 	id      int
 	parent  *node
-	quoted  string // the key as it usually stands in a record, quotes included
-	name    name   // the same with the colon after it
-	columns []int  // the columns that read here
-	json    bool   // one of them is a json column, which holds all that is below
-	secret  bool   // a Secret column reads here
-	hides   bool   // a Secret column reads somewhere below
-	sole    *plan  // of the column that reads here, if no other does
+	name    name  // its key
+	columns []int // the columns that read here
+	json    bool  // one of them is a json column, which holds all that is below
+	secret  bool  // a Secret column reads here
+	hides   bool  // a Secret column reads somewhere below
+	sole    *plan // of the column that reads here, if no other does
 	members []*node
-	index   map[string]int // of members, by quoted
+	index   map[string]int // of members, by key with its quotes
 }
 
 // A plan is what decoding needs to know about a column.
 type plan struct {
 	name     string
-	kind     kind
+	kind     Kind
 	want     string // for errors
 	formats  []format
 	nullable bool // "" is null
@@ -79,7 +78,7 @@ func NewDecoder(stream connector.Stream) (*Decoder, error) {
 		d.tags = append(d.tags, xxh3.HashString(c.Name+" "+string(c.Type)))
 		d.plans = append(d.plans, plan{
 			name:     c.Name,
-			kind:     kinds[c.Type],
+			kind:     KindOf(c.Type),
 			want:     want,
 			formats:  formats,
 			nullable: c.Type != connector.TypeText || c.EmptyIsNull,
@@ -137,8 +136,7 @@ func (d *Decoder) settle(n *node) {
 }
 
 func (d *Decoder) newNode(parent *node, key string) *node {
-	quoted := string(appendQuoted(nil, []byte(key)))
-	n := &node{id: d.nodes, parent: parent, quoted: quoted, name: newName(quoted), index: map[string]int{}}
+	n := &node{id: d.nodes, parent: parent, name: newName(string(appendQuoted(nil, []byte(key)))), index: map[string]int{}}
 	d.nodes++
 	return n
 }

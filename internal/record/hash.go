@@ -46,11 +46,11 @@ func (d *Decoder) AppendKey(dst []byte, row *Row) []byte {
 	for _, i := range d.key {
 		v := &row.Values[i]
 		switch d.plans[i].kind {
-		case kindText:
+		case KindText:
 			dst = appendCounted(dst, v.Bytes)
-		case kindNumeric:
+		case KindNumeric:
 			dst = appendCounted(dst, unscaled(v.Bytes))
-		case kindDouble:
+		case KindDouble:
 			dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(v.Float+0)) // -0 + 0 is 0
 		default:
 			dst = binary.BigEndian.AppendUint64(dst, uint64(v.Int))

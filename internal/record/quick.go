@@ -7,23 +7,27 @@ import (
 	"github.com/winchdata/winch/pkg/connector"
 )
 
-// A kind is a connector.Type as a number, for decisions that each value needs.
-type kind uint8
+// A Kind is a connector.Type as a number, for decisions that each value needs.
+type Kind uint8
 
+// The kinds.
 const (
-	kindJSON kind = iota
-	kindText
-	kindBigint
-	kindNumeric
-	kindDouble
-	kindBoolean
-	kindDate
-	kindTimestamp
+	KindJSON Kind = iota
+	KindText
+	KindBigint
+	KindNumeric
+	KindDouble
+	KindBoolean
+	KindDate
+	KindTimestamp
 )
 
-var kinds = map[connector.Type]kind{
-	connector.TypeText: kindText, connector.TypeBigint: kindBigint, connector.TypeNumeric: kindNumeric, connector.TypeDouble: kindDouble,
-	connector.TypeBoolean: kindBoolean, connector.TypeDate: kindDate, connector.TypeTimestamp: kindTimestamp, connector.TypeJSON: kindJSON,
+// KindOf is the kind of a valid type.
+func KindOf(t connector.Type) Kind { return kinds[t] }
+
+var kinds = map[connector.Type]Kind{
+	connector.TypeText: KindText, connector.TypeBigint: KindBigint, connector.TypeNumeric: KindNumeric, connector.TypeDouble: KindDouble,
+	connector.TypeBoolean: KindBoolean, connector.TypeDate: KindDate, connector.TypeTimestamp: KindTimestamp, connector.TypeJSON: KindJSON,
 }
 
 // quick reads the value that begins at b[i] into v, which is null, if it stands
@@ -36,7 +40,7 @@ func (p *plan) quick(v *Value, b []byte, i int) (end int) {
 	}
 	quoted := b[i] == '"'
 	switch p.kind {
-	case kindText:
+	case KindText:
 		if !quoted {
 			return 0
 		}
@@ -45,7 +49,7 @@ func (p *plan) quick(v *Value, b []byte, i int) (end int) {
 		}
 		v.Null, v.Bytes = false, b[i+1:end-1:end-1]
 		return end
-	case kindBigint:
+	case KindBigint:
 		from := i
 		if quoted {
 			from++
@@ -55,7 +59,7 @@ func (p *plan) quick(v *Value, b []byte, i int) (end int) {
 			v.Null, v.Int = false, n
 		}
 		return end
-	case kindNumeric:
+	case KindNumeric:
 		from := i
 		if quoted {
 			from++
@@ -65,7 +69,7 @@ func (p *plan) quick(v *Value, b []byte, i int) (end int) {
 			v.Null, v.Bytes = false, b[from:last:last]
 		}
 		return end
-	case kindBoolean:
+	case KindBoolean:
 		switch {
 		case len(b)-i >= 4 && string(b[i:i+4]) == "true":
 			v.Null, v.Int = false, 1
@@ -75,7 +79,7 @@ func (p *plan) quick(v *Value, b []byte, i int) (end int) {
 			return i + 5
 		}
 		return 0
-	case kindDate:
+	case KindDate:
 		if !quoted || p.formats[0].kind != dateOnly {
 			return 0
 		}
@@ -85,7 +89,7 @@ func (p *plan) quick(v *Value, b []byte, i int) (end int) {
 		}
 		v.Null, v.Int = false, days
 		return end
-	case kindTimestamp:
+	case KindTimestamp:
 		separator, zoned, ok := p.formats[0].kind.clock()
 		if !quoted || !ok {
 			return 0
@@ -96,7 +100,7 @@ func (p *plan) quick(v *Value, b []byte, i int) (end int) {
 		}
 		v.Null, v.Int = false, micros
 		return end
-	case kindDouble, kindJSON:
+	case KindDouble, KindJSON:
 	}
 	return 0
 }

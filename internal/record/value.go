@@ -33,7 +33,7 @@ func (p *plan) set(v *Value, row *Row, text []byte, t jsonscan.Traits) (exact, o
 	if text[0] == 'n' {
 		return true, true
 	}
-	if p.kind == kindJSON {
+	if p.kind == KindJSON {
 		return setJSON(v, row, text, t)
 	}
 	if text[0] == '"' {
@@ -44,10 +44,10 @@ func (p *plan) set(v *Value, row *Row, text []byte, t jsonscan.Traits) (exact, o
 	}
 	v.Null = false
 	switch isNumber := text[0] != 't' && text[0] != 'f'; p.kind {
-	case kindText:
+	case KindText:
 		v.Bytes = text
 		return true, true
-	case kindBoolean:
+	case KindBoolean:
 		if !isNumber {
 			v.Int = 0
 			if text[0] == 't' {
@@ -57,13 +57,13 @@ func (p *plan) set(v *Value, row *Row, text []byte, t jsonscan.Traits) (exact, o
 		}
 		v.Int, ok = parseBigint(text)
 		return true, ok && (v.Int == 0 || v.Int == 1)
-	case kindTimestamp:
+	case KindTimestamp:
 		if !isNumber {
 			return true, false
 		}
 		v.Int, ok = parseMoment(text, p.formats, true)
 		return true, ok
-	case kindNumeric:
+	case KindNumeric:
 		if isNumber && t&jsonscan.LargeNumber == 0 && plainNumeric(text) {
 			v.Bytes = text
 			return true, true
@@ -87,7 +87,7 @@ func (p *plan) setString(v *Value, row *Row, text []byte, t jsonscan.Traits) (ex
 		}
 		s = row.buf[from:len(row.buf):len(row.buf)]
 	}
-	if p.kind != kindText {
+	if p.kind != KindText {
 		s = trimmed(s)
 	}
 	if len(s) == 0 && p.nullable {
@@ -95,14 +95,14 @@ func (p *plan) setString(v *Value, row *Row, text []byte, t jsonscan.Traits) (ex
 	}
 	v.Null = false
 	switch p.kind {
-	case kindText:
+	case KindText:
 		v.Bytes = s
 		return exact, true
-	case kindBoolean:
+	case KindBoolean:
 		v.Int, ok = parseBoolean(s)
-	case kindDate:
+	case KindDate:
 		v.Int, ok = parseDate(s, p.formats)
-	case kindTimestamp:
+	case KindTimestamp:
 		v.Int, ok = parseMoment(s, p.formats, false)
 	default:
 		ok = p.setNumber(v, row, s)
@@ -113,10 +113,10 @@ func (p *plan) setString(v *Value, row *Row, text []byte, t jsonscan.Traits) (ex
 // setNumber stores what s spells in a bigint, numeric or double.
 func (p *plan) setNumber(v *Value, row *Row, s []byte) (ok bool) {
 	switch p.kind {
-	case kindBigint:
+	case KindBigint:
 		v.Int, ok = parseBigint(s)
 		return ok
-	case kindNumeric:
+	case KindNumeric:
 		d, ok := parseDecimal(s)
 		if !ok {
 			return false
@@ -132,7 +132,7 @@ func (p *plan) setNumber(v *Value, row *Row, s []byte) (ok bool) {
 		row.buf = d.appendNumeric(row.buf)
 		v.Bytes = row.buf[from:len(row.buf):len(row.buf)]
 		return true
-	case kindDouble:
+	case KindDouble:
 		// ParseFloat takes more than a decimal literal: hexadecimal, NaN, 1_000.
 		if _, ok := parseDecimal(s); !ok {
 			return false

@@ -41,34 +41,14 @@ const (
 
 // A layout is how the rows of a table are encoded.
 type layout struct {
-	columns   []connector.Column // declared
-	encodings []encoding         // of them
-}
-
-// An encoding is that of a connector.Type, as a number: a decision that each
-// value needs.
-type encoding uint8
-
-const (
-	encodedText encoding = iota
-	encodedJSON
-	encodedBigint
-	encodedDouble
-	encodedBoolean
-	encodedDate
-	encodedTimestamp
-	encodedNumeric
-)
-
-var encodings = map[connector.Type]encoding{
-	connector.TypeText: encodedText, connector.TypeJSON: encodedJSON, connector.TypeBigint: encodedBigint, connector.TypeDouble: encodedDouble,
-	connector.TypeBoolean: encodedBoolean, connector.TypeDate: encodedDate, connector.TypeTimestamp: encodedTimestamp, connector.TypeNumeric: encodedNumeric,
+	columns []connector.Column // declared
+	kinds   []record.Kind      // of them
 }
 
 func newLayout(columns []connector.Column) layout {
 	l := layout{columns: columns}
 	for _, c := range columns {
-		l.encodings = append(l.encodings, encodings[c.Type])
+		l.kinds = append(l.kinds, record.KindOf(c.Type))
 	}
 	return l
 }
@@ -77,7 +57,7 @@ func newLayout(columns []connector.Column) layout {
 // what mark holds if anything (_winch_run and _winch_seen_at, the same in all rows
 // of an attempt) and, unless it is 0, _winch_again.
 func (l *layout) appendRow(dst []byte, row *record.Row, mark []byte, again int64) ([]byte, error) {
-	fields := len(l.encodings) + 2
+	fields := len(l.kinds) + 2
 	if len(mark) > 0 {
 		fields += 2
 	}
@@ -85,37 +65,37 @@ func (l *layout) appendRow(dst []byte, row *record.Row, mark []byte, again int64
 		fields++
 	}
 	dst = binary.BigEndian.AppendUint16(dst, uint16(fields))
-	for i, e := range l.encodings {
+	for i, kind := range l.kinds {
 		v := &row.Values[i]
 		if v.Null {
 			dst = binary.BigEndian.AppendUint32(dst, null)
 			continue
 		}
-		switch e {
-		case encodedText:
+		switch kind {
+		case record.KindText:
 			dst = appendBytes(dst, v.Bytes)
-		case encodedJSON:
+		case record.KindJSON:
 			// jsonb_recv wants its version before the text.
 			dst = append(binary.BigEndian.AppendUint32(dst, uint32(len(v.Bytes)+1)), jsonbVersion)
 			dst = append(dst, v.Bytes...)
-		case encodedBigint:
+		case record.KindBigint:
 			dst = appendInt64(dst, v.Int)
-		case encodedDouble:
+		case record.KindDouble:
 			dst = appendInt64(dst, int64(math.Float64bits(v.Float)))
-		case encodedBoolean:
+		case record.KindBoolean:
 			dst = append(dst, 0, 0, 0, 1, byte(v.Int))
-		case encodedDate:
+		case record.KindDate:
 			day := v.Int - epochDays
 			if v.Int < minDate+epochDays || day > maxDate {
 				return dst, outOfRange(l.columns[i], "a date from 4714 BC to 5874897 AD", strconv.FormatInt(v.Int, 10)+" days from 1970")
 			}
 			dst = binary.BigEndian.AppendUint64(dst, 4<<32|uint64(uint32(int32(day))))
-		case encodedTimestamp:
+		case record.KindTimestamp:
 			if v.Int < minTimestamp+epochMicros || v.Int-epochMicros > maxTimestamp {
 				return dst, outOfRange(l.columns[i], "a time from 4714 BC to 294276 AD", strconv.FormatInt(v.Int, 10)+" microseconds from 1970")
 			}
 			dst = appendInt64(dst, v.Int-epochMicros)
-		case encodedNumeric:
+		case record.KindNumeric:
 			var ok bool
 			if dst, ok = appendNumeric(dst, v.Bytes); !ok {
 				return dst, outOfRange(l.columns[i],
