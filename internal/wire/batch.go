@@ -22,6 +22,7 @@ type batch struct {
 	buffer     *[]byte         // of records, when they are to be sent
 	records    []byte          // to be sent
 	received   mem.BufferSlice // in which arrived lies
+	frames     [][]byte        // its parts
 	arrived    pieces          // records that were received
 	lengths    []uint32
 	checkpoint []byte // not nil if there is one
@@ -145,17 +146,19 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	b.release()
 	data.Ref()
 	b.received = data
-	message := pieces{joined: b.arrived.joined}
+	message := pieces{joined: b.arrived.joined, next: b.frames}
 	for _, buffer := range data {
 		message.add(buffer.ReadOnlyData())
 	}
+	b.frames = message.next
 	return b.decode(message)
 }
 
 // release gives back what was received; records are no longer valid.
 func (b *batch) release() {
 	b.received.Free()
-	*b = batch{lengths: b.lengths[:0], arrived: pieces{joined: b.arrived.joined}}
+	clear(b.frames)
+	*b = batch{lengths: b.lengths[:0], frames: b.frames[:0], arrived: pieces{joined: b.arrived.joined}}
 }
 
 func (b *batch) decode(message pieces) error {
@@ -181,6 +184,7 @@ func (b *batch) decode(message pieces) error {
 			return err
 		}
 	}
+	b.arrived.joined = message.joined
 	return nil
 }
 
