@@ -5,19 +5,32 @@ package pull
 // of the store.
 const earlyBytes = 1 << 20
 
+// Memory for them is taken in blocks, each as large as all before it together, within
+// these bounds: so no record is moved again.
+const (
+	leastBlock = 4 << 10
+	mostBlock  = 64 << 10
+)
+
 // early keeps the first records of a slice.
 type early struct {
-	raw  []byte
-	ends []int
+	records [][]byte
+	bytes   int    // of all records
+	block   []byte // what is left of the last one
 }
 
 // add keeps a copy of a record and reports whether it had room for it.
 func (e *early) add(raw []byte) bool {
-	if len(e.raw)+len(raw) > earlyBytes {
+	if e.bytes+len(raw) > earlyBytes {
 		return false
 	}
-	e.raw = append(e.raw, raw...)
-	e.ends = append(e.ends, len(e.raw))
+	if len(raw) > len(e.block) {
+		e.block = make([]byte, max(len(raw), min(max(e.bytes, leastBlock), mostBlock)))
+	}
+	n := copy(e.block, raw)
+	e.records = append(e.records, e.block[:n:n])
+	e.block = e.block[n:]
+	e.bytes += n
 	return true
 }
 
@@ -34,12 +47,10 @@ func (e *emitter) begin() error {
 		return err
 	}
 	e.writer = writer
-	start := 0
-	for _, end := range e.early.ends {
-		if err := e.land(e.early.raw[start:end:end]); err != nil {
+	for _, raw := range e.early.records {
+		if err := e.land(raw); err != nil {
 			return err
 		}
-		start = end
 	}
 	e.early = early{}
 	return nil
