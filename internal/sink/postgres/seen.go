@@ -29,8 +29,8 @@ type seen struct {
 }
 
 const (
-	// mostWaiting is how many keys wait for the filters at most, in 4 MiB.
-	mostWaiting = 1 << 19
+	// mostWaiting is how many keys wait for the filters at most, in 1 MiB.
+	mostWaiting = 1 << 17
 	// together is how many of them go into the filters at a time.
 	together = 256
 )

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -182,7 +183,7 @@ func (w *writer) flush(ctx context.Context, c *chunk) error {
 	if next == nil {
 		next = newChunk(c.memory, c.limit, c.repeat)
 	}
-	next.growWith(c)
+	next.growTo(c.full)
 	next.repeat = c.repeat
 	if w.idle = nil; c.repeat {
 		w.repeats = next
@@ -196,6 +197,9 @@ func (w *writer) flush(ctx context.Context, c *chunk) error {
 		end(err)
 		sent <- fault(w.ctx, "send rows to "+w.table.String(), err)
 	}(w.sent)
+	// The sending begins at once: else it waits until the scheduler has a thread for
+	// it, which while all are busy takes milliseconds, and the server waits with it.
+	runtime.Gosched()
 	return nil
 }
 
