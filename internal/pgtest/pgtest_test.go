@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // envHold makes the test binary start a server, print its directory and wait.
@@ -279,4 +281,25 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	}
 	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 	return conn
+}
+
+func TestADiskOfItsOwnIsFilledAndFreedAndSurvivesAKill(t *testing.T) {
+	t.Parallel()
+	s := Start(t, Options{Disk: 96 << 20})
+	for range 2 {
+		s.Disk().Leave(t, 1<<20)
+		err := execute(t.Context(), s.URL(), "CREATE TABLE large AS SELECT repeat('x', 1000) FROM generate_series(1, 4000)")
+		var full *pgconn.PgError
+		if !errors.As(err, &full) || full.Code != "53100" {
+			t.Fatalf("a disk with 1 MiB took 4: %v", err)
+		}
+		s.Kill(t)
+		s.Disk().Leave(t, 10<<20) // a server that starts wants some
+		s.Restart(t)
+		for _, statement := range []string{"CREATE TABLE large AS SELECT repeat('x', 1000) FROM generate_series(1, 4000)", "DROP TABLE large"} {
+			if err := execute(t.Context(), s.URL(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/winchdata/winch/internal/disktest"
 )
 
 // Options of a server of one's own.
@@ -38,6 +40,11 @@ type Options struct {
 	// code is that of a full disk too if the size is no multiple of 8 KiB; later
 	// ones know none for it. The server needs 16 MiB for its log.
 	FileSize int64
+	// Disk, if not 0, is the size in bytes of a disk of its own that holds all data
+	// of the server, which takes some 50 MiB; see [Server.Disk]. Such a server has
+	// no clones and no replicas. Where no disk can be had the test is skipped, see
+	// [disktest.Refuse].
+	Disk int64
 	// Settings are server settings such as max_connections.
 	Settings map[string]string
 }
@@ -57,6 +64,7 @@ type Server struct {
 	programs programs
 	dir      string // holds data, log and socket
 	port     string
+	disk     *disktest.Disk // nil: data lies in dir
 	process  *exec.Cmd
 	dismiss  func() // ends the watcher without ending the server
 }
@@ -65,6 +73,9 @@ type Server struct {
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	s, err := start(o)
+	if errors.Is(err, disktest.ErrRefused) {
+		disktest.Refuse(t, err)
+	}
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
@@ -222,8 +233,15 @@ func prepare(o Options, programs programs, data string) (*Server, error) {
 	if err := programs.own(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if out, err := exec.CommandContext(context.Background(), "cp", "-Rp", data, s.dataDir()).CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("copy %s: %w: %s", data, err, bytes.TrimSpace(out)), os.RemoveAll(dir))
+	if o.Disk > 0 {
+		if err := s.mount(); err != nil {
+			s.stop()
+			return nil, err
+		}
+	}
+	if out, err := s.copyCommand(data).CombinedOutput(); err != nil {
+		s.stop()
+		return nil, fmt.Errorf("copy %s: %w: %s", data, err, bytes.TrimSpace(out))
 	}
 	return s, nil
 }
@@ -251,8 +269,14 @@ func freePort() (string, error) {
 	return port, err
 }
 
-func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
 func (s *Server) logFile() string { return filepath.Join(s.dir, "server.log") }
+
+func (s *Server) dataDir() string {
+	if s.disk != nil {
+		return filepath.Join(s.disk.Dir(), "data")
+	}
+	return filepath.Join(s.dir, "data")
+}
 
 func (s *Server) arguments() []string {
 	settings := map[string]string{
@@ -318,6 +342,9 @@ func (s *Server) launchOnce(deadline time.Time) error {
 		process.Path, process.Args = limited[0], append(limited, process.Args...)
 	}
 	process.Dir = s.dir
+	if s.disk != nil {
+		s.enterDisk(process)
+	}
 	process.Stdout, process.Stderr = log, log
 	if err := process.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", process.Path, err)
@@ -441,45 +468,8 @@ func (s *Server) ended() {
 // to the system's own cleaning of temporary files.
 func (s *Server) stop() {
 	_ = s.quit()
+	if s.disk != nil {
+		s.disk.Unmount()
+	}
 	_ = os.RemoveAll(s.dir)
-}
-
-// children returns the process ids of the children of a process.
-func children(parent int) ([]int, error) {
-	out, err := processTable()
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for line := range strings.Lines(out) {
-		var pid, ppid int
-		if n, _ := fmt.Sscan(line, &pid, &ppid); n == 2 && ppid == parent {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
-}
-
-// processTable returns a line "pid ppid" for each process: from /proc where there
-// is one, since small images lack ps.
-func processTable() (string, error) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil || len(stats) == 0 {
-		out, err := exec.CommandContext(context.Background(), "ps", "-A", "-o", "pid=,ppid=").Output()
-		return string(out), err
-	}
-	var table strings.Builder
-	for _, file := range stats {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended meanwhile
-		}
-		// pid (name) state ppid ...; the name may contain anything, so look from
-		// the last parenthesis: proc(5).
-		after := b[bytes.LastIndexByte(b, ')')+1:]
-		if fields := bytes.Fields(after); len(fields) > 1 {
-			fmt.Fprintf(&table, "%s %s\n", filepath.Base(filepath.Dir(file)), fields[1])
-		}
-	}
-	return table.String(), nil
 }
