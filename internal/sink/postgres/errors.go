@@ -94,8 +94,18 @@ func lost(err error) bool {
 		strings.Contains(err.Error(), "conn closed") // pgconn keeps that error to itself
 }
 
+// panicked reports whether the server ended all sessions after the error. It then
+// starts again, or tries to.
+func panicked(e *pgconn.PgError) bool { return e.SeverityUnlocalized == "PANIC" }
+
 // classify reads an SQLSTATE, see appendix A of the PostgreSQL manual.
 func classify(e *pgconn.PgError) (f sink.Fault, hint string) {
+	switch {
+	case panicked(e) && e.Code == "53100":
+		return sink.FaultUnreachable, "free disk space on the database server, where its log (pg_wal) is, and start it if it does not run; nothing of this slice was kept"
+	case panicked(e):
+		return sink.FaultUnreachable, "the database server has crashed: see its log, and start it if it does not run"
+	}
 	switch e.Code {
 	case "28P01", "28000":
 		return sink.FaultDenied, "check user and password in sink.url, and the server's pg_hba.conf"
@@ -127,6 +137,10 @@ func classify(e *pgconn.PgError) (f sink.Fault, hint string) {
 		// where it makes one longer (md.c).
 		if e.Routine == "mdextend" || e.Routine == "mdzeroextend" {
 			return sink.FaultFull, "free disk space on the database server, or raise its limit on the size of files; nothing of this slice was kept"
+		}
+		// Nor for its disk being full when a session begins (relcache.c).
+		if e.Routine == "write_item" || e.Routine == "write_relcache_init_file" {
+			return sink.FaultFull, "free disk space on the database server"
 		}
 	case "57014":
 		return sink.FaultOther, "the server stopped the statement: raise statement_timeout for this user"

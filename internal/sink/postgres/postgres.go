@@ -99,6 +99,10 @@ func Open(ctx context.Context, url string, o Options) (*Sink, error) {
 	}
 	conn.RuntimeParams["timezone"] = "UTC"
 	conn.RuntimeParams["client_encoding"] = "UTF8"
+	// After a PANIC the driver would wait for more, and tell of the lost connection
+	// in place of its reason.
+	fatal := conn.OnPgError
+	conn.OnPgError = func(c *pgconn.PgConn, e *pgconn.PgError) bool { return !panicked(e) && fatal(c, e) }
 	// By SET, since poolers refuse most parameters at the start of a session. All
 	// names are written in full; compiling a merge takes longer than it saves.
 	sessions := rand.Int64()
