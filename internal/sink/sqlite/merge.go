@@ -77,8 +77,9 @@ func newStatements(t table) statements {
 		clearStage:  "DELETE FROM temp.stage",
 
 		createSpared: fmt.Sprintf(`CREATE TEMP TABLE spared (%s, "_nth" INTEGER)`, strings.Join(keyDefined, ", ")),
+		// With the types of the staged columns, or its key is of no use to look them up.
 		createSeen: fmt.Sprintf("CREATE TEMP TABLE seen (%s, \"_written\", PRIMARY KEY (%s)) WITHOUT ROWID",
-			quoteAll("", key), quoteAll("", key)),
+			strings.Join(keyDefined, ", "), quoteAll("", key)),
 		classify: fmt.Sprintf(`SELECT count(*), count(*) FILTER (WHERE t.%[1]s IS NULL), count(*) FILTER (WHERE %[2]s), 0,
 			count(*) FILTER (WHERE t.%[1]s IS NULL OR %[2]s), count(*) FROM %[3]s`, hash, differs, joined),
 		classifySeen: fmt.Sprintf(`SELECT count(*) FILTER (WHERE e."_written" IS NULL),
