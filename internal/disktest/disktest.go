@@ -1,7 +1,7 @@
 // Package disktest gives tests a disk that is small enough to be filled: a tmpfs in
 // a mount namespace of its own, which root and ordinary users can make alike.
 //
-// Only programs that are started on the disk see it, see [Disk.Enter].
+// Only programs that are started on the disk see it, see [Disk.Enter] and [Run].
 package disktest
 
 import (
@@ -27,7 +27,7 @@ var ErrRefused = errors.New("no disk of one's own can be mounted here")
 // ends, and those on it too. It is not safe for concurrent use.
 type Disk struct {
 	dir    string
-	holder *exec.Cmd
+	holder *exec.Cmd // nil: this process is on the disk
 	pipe   io.Closer // the holder ends when it is closed
 }
 
@@ -41,6 +41,32 @@ func New(t testing.TB, size int64) *Disk {
 	}
 	t.Cleanup(d.Unmount)
 	return d
+}
+
+// envDir names the directory of the disk to the process that runs on it.
+const envDir = "WINCH_TEST_DISK"
+
+// Run runs a test on a disk of so many bytes, which holds temporary files too. The
+// body runs in a process of its own, so it sees nothing of what the test did before,
+// and the test can do nothing after.
+func Run(t *testing.T, size int64, body func(d *Disk)) {
+	t.Helper()
+	if dir := os.Getenv(envDir); dir != "" {
+		body(&Disk{dir: dir})
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := New(t, size)
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), envDir+"="+d.dir, "TMPDIR="+d.dir)
+	d.Enter(cmd)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
+		t.Fatalf("on a small disk: %v\n%s", err, out)
+	}
 }
 
 // Refuse ends a test for which no disk could be mounted: where that is refused it is
@@ -119,8 +145,7 @@ func (d *Disk) Leave(t testing.TB, free int64) {
 }
 
 func (d *Disk) leave(free int64) error {
-	path := d.outside("ballast")
-	ballast, err := os.OpenFile(path, os.O_WRONLY, 0)
+	ballast, err := os.OpenFile(d.path("ballast"), os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -147,14 +172,17 @@ func (d *Disk) leave(free int64) error {
 // Free returns how many bytes are free.
 func (d *Disk) Free() (int64, error) {
 	var there syscall.Statfs_t
-	if err := syscall.Statfs(d.outside(), &there); err != nil {
+	if err := syscall.Statfs(d.path(), &there); err != nil {
 		return 0, err
 	}
 	return int64(there.Bavail) * int64(there.Bsize), nil
 }
 
-// outside is the path, for this process, of what is on the disk.
-func (d *Disk) outside(name ...string) string {
+// path is that of what is on the disk, for this process.
+func (d *Disk) path(name ...string) string {
+	if d.holder == nil {
+		return filepath.Join(append([]string{d.dir}, name...)...)
+	}
 	root := fmt.Sprintf("/proc/%d/root", d.holder.Process.Pid)
 	return filepath.Join(append([]string{root, d.dir}, name...)...)
 }

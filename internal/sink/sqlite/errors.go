@@ -33,6 +33,8 @@ func fault(ctx context.Context, op string, err error) error {
 	return &sink.Error{Fault: class, Op: op, Err: err, Hint: hint}
 }
 
+const fullHint = "free space on the file's disk, and on that of SQLITE_TMPDIR or /var/tmp, where rows wait for their commit; nothing of this slice was kept"
+
 // classify reads a result code, see https://sqlite.org/rescode.html.
 func classify(err error) (f sink.Fault, hint string) {
 	var store *driver.Error
@@ -42,6 +44,8 @@ func classify(err error) (f sink.Fault, hint string) {
 	switch store.Code() {
 	case sqlite3.SQLITE_READONLY_DBMOVED:
 		return sink.FaultOther, "the file was moved or deleted while it was open: start again"
+	case sqlite3.SQLITE_IOERR_SHMSIZE:
+		return sink.FaultFull, fullHint // for the file -shm, which begins with the first session
 	case sqlite3.SQLITE_READONLY_DIRECTORY:
 		return sink.FaultReadOnly, "make the directory writable too: SQLite keeps its log beside the file"
 	}
@@ -49,7 +53,7 @@ func classify(err error) (f sink.Fault, hint string) {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return sink.FaultTransient, "another program writes the file: let it end its transaction"
 	case sqlite3.SQLITE_FULL:
-		return sink.FaultFull, "free space on the file's disk, and on that of SQLITE_TMPDIR or /var/tmp, where rows wait for their commit; nothing of this slice was kept"
+		return sink.FaultFull, fullHint
 	case sqlite3.SQLITE_READONLY:
 		return sink.FaultReadOnly, "make file and directory writable, or choose another sink.url"
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH:
