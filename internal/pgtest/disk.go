@@ -7,12 +7,33 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/winchdata/winch/internal/disktest"
 )
 
 // Disk returns the disk that holds the server's data. It needs Options.Disk.
 func (s *Server) Disk() *disktest.Disk { return s.disk }
+
+// UseLog writes to the server's log (pg_wal) until it is about to need another file,
+// of 16 MiB. If there is no space for that file then, the server ends.
+func (s *Server) UseLog(t testing.TB) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.URL())
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	const write = `SELECT file_offset > 15 << 20 AND file_name = (SELECT max(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$')
+FROM pg_walfile_name_offset(pg_logical_emit_message(false, 'pgtest', repeat('x', 256 << 10)))`
+	for used := false; !used; {
+		if err := conn.QueryRow(t.Context(), write).Scan(&used); err != nil {
+			t.Fatalf("pgtest: %v", err)
+		}
+	}
+}
 
 // mount gives the server the disk that its options ask for.
 func (s *Server) mount() (err error) {

@@ -36,7 +36,7 @@ type Options struct {
 	// asks for passwords; the socket asks for none.
 	Loopback bool
 	// FileSize, if not 0, is how large a file of the server can get, in bytes.
-	// It is the full disk that needs no privilege. Up to PostgreSQL 15 the error's
+	// It is the full disk that is there on every system. Up to PostgreSQL 15 the error's
 	// code is that of a full disk too if the size is no multiple of 8 KiB; later
 	// ones know none for it. The server needs 16 MiB for its log.
 	FileSize int64
@@ -292,6 +292,11 @@ func (s *Server) arguments() []string {
 		settings["fsync"] = "off"
 		settings["full_page_writes"] = "off"
 		settings["dynamic_shared_memory_type"] = "mmap" // in its directory, which goes also when the server is killed
+	}
+	if s.disk != nil {
+		// So that a session, not a process behind it, meets the disk that is full.
+		settings["wal_writer_delay"], settings["bgwriter_delay"] = "10s", "10s"
+		settings["wal_writer_flush_after"] = "1GB"
 	}
 	for name, value := range s.options.Settings {
 		settings[name] = value
