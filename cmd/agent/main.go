@@ -6,9 +6,9 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
+	"github.com/winchdata/winch/internal/heap"
 	"github.com/winchdata/winch/pkg/connector/serve"
 )
 
@@ -17,17 +17,9 @@ var version string
 
 func main() {
 	serve.Bundled(os.Args[1:], bundled()...)
-	keepMemoryLow()
+	heap.Keep(heap.Agent)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, stop, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
-}
-
-// keepMemoryLow lets the collector run when the heap has grown by half instead of
-// doubled. A pull leaves so little behind that this is seldom either way.
-func keepMemoryLow() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
 }

@@ -9,12 +9,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/winchdata/winch/internal/heap"
 	"github.com/winchdata/winch/internal/ledger"
 	"github.com/winchdata/winch/internal/metrics"
 	"github.com/winchdata/winch/internal/plugin"
@@ -43,7 +43,7 @@ var day = connector.Window{
 
 // runAgent pulls all records once, as winch does, and prints an agentReport.
 func runAgent(ctx context.Context, database, pagesURL string) error {
-	debug.SetGCPercent(50) // as cmd/agent does
+	heap.Keep(heap.Agent) // as cmd/agent does
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	store, err := postgres.Open(ctx, database, postgres.Options{})
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	plugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	"github.com/winchdata/winch/internal/heap"
 	"github.com/winchdata/winch/internal/wire"
 	"github.com/winchdata/winch/pkg/connector"
 )
@@ -48,6 +49,7 @@ func Main(def connector.Definition) {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
 	go endWithAgent(os.Stdin)
 
+	heap.Keep(heap.Connector)
 	// The agent, its other connectors and often the store want the machine too:
 	// threads beyond half of it mostly wake each other.
 	runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2))
