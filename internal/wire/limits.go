@@ -40,7 +40,7 @@ func DialOptions() []grpc.DialOption {
 		// gRPC gives the connection's window back when bytes arrive, not when they
 		// are read.
 		grpc.WithStaticConnWindowSize(2 * pullWindow),
-		grpc.WithReadBufferSize(128 << 10),
+		grpc.WithReadBufferSize(0), // TLS has one; another would move each byte once more
 		experimental.WithBufferPool(&buffers),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler(tracing()...)),
