@@ -241,7 +241,11 @@ func (a *app) printBackfillPlan(b sink.Backfill, p plan) error {
 		}{b.Name, p.report()})
 	}
 	if len(p.due) == 0 {
-		a.printf("nothing to read: all of %s is held; --force reads it again\n", b.Window)
+		if b.Force {
+			a.printf("nothing to read: all of %s was read again already, or ended too short a while ago (lag)\n", b.Window)
+		} else {
+			a.printf("nothing to read: all of %s is held, or ended too short a while ago (lag); --force reads again what is held\n", b.Window)
+		}
 		return nil
 	}
 	known := "backfill " + b.Name

@@ -116,7 +116,7 @@ func TestABackfillTellsItsLineageAndAPullWithNothingDueNoStreams(t *testing.T) {
 		t.Errorf("of a pull with nothing due: %s", got)
 	}
 	before += 2
-	day := time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly)
+	day := time.Now().UTC().AddDate(0, 0, -2).Format(time.DateOnly)
 	if out, errs, code := w.winch("backfill", "kaisa_sandbox", "--from", day, "--to", day, "--stream", "cdrs_in", "--force", "--yes"); code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, out, errs)
 	}
