@@ -42,6 +42,14 @@ func TestCommands(t *testing.T) {
 			env.Values[tKey{}] = t
 			return nil
 		},
+		// What is read of calls has ended an hour ago: yesterday, but for the first hour
+		// of a day.
+		Condition: func(name string) (bool, error) {
+			if name != "yesterday" {
+				return false, fmt.Errorf("no condition is named %q", name)
+			}
+			return time.Now().UTC().Hour() > 0, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sandbox":  cmdSandbox,
 			"vendor":   cmdVendor,
